@@ -1,8 +1,44 @@
 package journal
 
+import (
+	"strings"
+
+	"github.com/penstock/penstock/internal/problem"
+)
+
+// MinBytes is the smallest bound a user may set. Below it the segments would
+// be so small that most of the disk traffic were their heads.
+const MinBytes = 64 << 20
+
+// DefaultBytes is the bound when none is set.
+const DefaultBytes = 10 << 30
+
 // Config is the top-level key `journal`.
 type Config struct {
 	Dir      string `koanf:"dir"`                    // reaches here absolute
 	MaxBytes int64  `koanf:"max_bytes" unit:"bytes"` // bound of everything in Dir; 0 = 10 GiB
 	Sync     string `koanf:"sync"`                   // group (default), off, or an interval such as 100ms
+}
+
+// Validate returns every problem of the configuration.
+func (c Config) Validate() problem.List {
+	var list problem.List
+	if c.MaxBytes != 0 && c.MaxBytes < MinBytes {
+		list = append(list, problem.New("max_bytes", "the journal needs at least 64MiB").
+			WithHint("raise it, or leave it out for 10GiB"))
+	}
+	if _, err := ParseSync(c.Sync); err != nil {
+		p := problem.New("sync", "%s", err.Error())
+		if near := problem.DidYouMean(strings.ToLower(c.Sync), []string{"group", "off"}); near != "" {
+			p = p.WithHint("%s", near)
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// Options returns what Open needs of a configuration that Validate passed.
+func (c Config) Options() Options {
+	sync, _ := ParseSync(c.Sync)
+	return Options{Dir: c.Dir, MaxBytes: c.MaxBytes, Sync: sync}
 }

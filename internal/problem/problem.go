@@ -8,6 +8,7 @@
 package problem
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -32,6 +33,9 @@ type Problem struct {
 	Line    int
 	Column  int
 	Snippet string
+	// Caret is the column of the caret in Snippet, where that is not Column
+	// because a secret before it was masked; 0 = Column.
+	Caret int
 }
 
 // New returns a problem with the value at path.
@@ -65,31 +69,11 @@ func (p Problem) Error() string {
 	}
 	b.WriteString(p.Message)
 	if p.Snippet != "" {
-		fmt.Fprintf(&b, "\n    %s\n    %s^", p.Snippet, indent(p.Snippet, p.Column))
+		line, pad := excerpt(p.Snippet, cmp.Or(p.Caret, p.Column))
+		fmt.Fprintf(&b, "\n    %s\n    %s^", line, pad)
 	}
 	if p.Hint != "" {
 		fmt.Fprintf(&b, "\n    %s", p.Hint)
-	}
-	return b.String()
-}
-
-// indent returns the white space that puts a caret under column, keeping tabs.
-func indent(line string, column int) string {
-	var b strings.Builder
-	n := 1
-	for _, r := range line {
-		if n >= column {
-			break
-		}
-		if r == '\t' {
-			b.WriteByte('\t')
-		} else {
-			b.WriteByte(' ')
-		}
-		n++
-	}
-	for ; n < column; n++ {
-		b.WriteByte(' ')
 	}
 	return b.String()
 }
@@ -135,9 +119,9 @@ func Join(prefix, path string) string {
 }
 
 // Nearest returns the candidate that word was probably meant to be, or "" when
-// none is near: at most one edit for three letters, two up to seven, three beyond.
+// none is near: at most one edit for four letters, two up to eight, three beyond.
 func Nearest(word string, candidates []string) string {
-	best, bestAt := "", 1+min(3, 1+len(word)/4)
+	best, bestAt := "", 1+min(3, 1+(len(word)-1)/4)
 	for _, c := range candidates {
 		if d := distance(word, c); d < bestAt && d < len(word) {
 			best, bestAt = c, d

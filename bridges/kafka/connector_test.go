@@ -1,0 +1,72 @@
+package kafka_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/penstock/penstock/bridges"
+	"github.com/penstock/penstock/bridges/bridgetest"
+	"github.com/penstock/penstock/bridges/kafka"
+	"github.com/penstock/penstock/internal/kafkatest"
+	"github.com/penstock/penstock/internal/message"
+)
+
+func TestConnector(t *testing.T) {
+	bridgetest.Run(t, bridgetest.Connector{Peer: func(t *testing.T, own bool) bridgetest.Peer {
+		if own {
+			return peer(kafkatest.Start(t))
+		}
+		return peer(kafkatest.Shared(t))
+	}})
+}
+
+func peer(b *kafkatest.Broker) bridgetest.Peer {
+	sink := func(t *testing.T, c kafka.Config) bridges.Sink {
+		s, err := kafka.New(c, kafka.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		kafka.Hasten(s)
+		return s
+	}
+	return bridgetest.Peer{
+		Destination: func(t *testing.T) string { return b.Topic(t, 4) },
+		Sink: func(t *testing.T, _ string) bridges.Sink {
+			return sink(t, kafka.Config{Brokers: []string{b.Addr}, Compression: "lz4"})
+		},
+		Intruder: func(t *testing.T, _ string) (bridges.Sink, string) {
+			return sink(t, kafka.Config{
+				Brokers: []string{b.SASL},
+				SASL:    &kafka.SASLConfig{Mechanism: "SCRAM-SHA-512", User: kafkatest.User, Password: "guessed"},
+			}), "guessed"
+		},
+		Records: func(t *testing.T, topic string) []bridgetest.Received {
+			var out []bridgetest.Received
+			for _, r := range b.Records(t, topic) {
+				out = append(out, bridgetest.Received{Key: r.Key, Value: r.Value, ID: r.Header("penstock-id")})
+			}
+			return out
+		},
+		Stop:    func(t *testing.T) { b.Stop(t) },
+		Restart: func(t *testing.T) { b.Restart(t) },
+		Freeze:  func(t *testing.T) { b.Freeze(t) },
+		Thaw:    func(t *testing.T) { b.Thaw(t) },
+		TooLarge: func(r *message.Record) {
+			r.Value = incompressible(2 << 20) // Kafka's default limit is 1 MiB
+		},
+		// Kafka refuses times that are more than an hour ahead of its own.
+		Poison: func(r *message.Record) { r.Received = 32503680000000 },
+	}
+}
+
+func incompressible(n int) []byte {
+	var b bytes.Buffer
+	x := uint64(88172645463325252)
+	for b.Len() < n {
+		x ^= x << 13
+		x ^= x >> 7
+		x ^= x << 17
+		b.WriteByte(byte(x))
+	}
+	return b.Bytes()
+}

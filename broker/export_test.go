@@ -1,0 +1,12 @@
+package broker
+
+import "net"
+
+// NewOn returns a server that accepts from a listener the test has made, as if
+// it were bound to a loopback address, or not.
+func NewOn(o Options, ln net.Listener, anonymous bool) *Server {
+	o.setDefaults()
+	s := newServer(o, nil)
+	s.listeners = append(s.listeners, &listener{Listener: ln, anonymous: anonymous})
+	return s
+}

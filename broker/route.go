@@ -1,0 +1,92 @@
+package broker
+
+import (
+	"strings"
+
+	"github.com/penstock/penstock/internal/message"
+)
+
+// A route is where messages with one topic go. It is immutable.
+type route struct {
+	topic   string
+	targets []target
+	shares  []share
+	rules   []uint32 // numbers of the rules that want it
+	level   message.AckLevel
+	refused bool // clients may not publish to it
+}
+
+// A target is a session that gets the message.
+type target struct {
+	client *client
+	ids    []uint32 // subscription identifiers to send
+	qos    byte     // the highest of the subscriptions that match
+	rap    bool     // keep the retain flag as published
+}
+
+// A share is a shared subscription: one of its members gets the message.
+type share struct {
+	members []*subscription
+	next    interface{ Add(uint32) uint32 }
+}
+
+// nobody reports that neither a subscriber nor a rule wants the topic.
+func (r *route) nobody() bool {
+	return len(r.targets) == 0 && len(r.shares) == 0 && len(r.rules) == 0
+}
+
+// routes is a connection's cache: devices publish to few topics again and
+// again. A change of any subscription empties it.
+type routes struct {
+	gen     uint64
+	last    *route
+	byTopic map[string]*route // only when there is more than one
+}
+
+// maxRoutes bounds a connection's cache; beyond it the cache starts again.
+const maxRoutes = 4096
+
+// route returns the route of a topic.
+func (c *conn) route(name []byte) *route {
+	r := &c.routes
+	if gen := c.srv.subs.gen.Load(); gen != r.gen {
+		*r = routes{gen: gen}
+	}
+	if r.last != nil && r.last.topic == string(name) {
+		return r.last
+	}
+	if found := r.byTopic[string(name)]; found != nil {
+		r.last = found
+		return found
+	}
+	return r.add(c.srv.newRoute(string(name), c.client))
+}
+
+func (r *routes) add(found *route) *route {
+	if r.last != nil && r.byTopic == nil {
+		r.byTopic = map[string]*route{r.last.topic: r.last}
+	}
+	if len(r.byTopic) >= maxRoutes {
+		clear(r.byTopic)
+	}
+	if r.byTopic != nil {
+		r.byTopic[found.topic] = found
+	}
+	r.last = found
+	return found
+}
+
+// newRoute finds who wants a topic. publisher is nil for messages of nobody
+// connected.
+func (s *Server) newRoute(name string, publisher *client) *route {
+	r := &route{topic: name}
+	if strings.HasPrefix(name, "$SYS") {
+		r.refused = true
+		return r
+	}
+	r.targets, r.shares = s.subs.match(name, publisher)
+	if s.o.Intake != nil {
+		r.rules, r.level = s.o.Intake.Want(name, nil)
+	}
+	return r
+}

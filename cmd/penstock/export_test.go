@@ -1,0 +1,4 @@
+package main
+
+// Main lets the tests be penstock themselves.
+var Main = main

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penstock/penstock/internal/app"
+)
+
+func (c *command) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run [FILE|FOLDER...]",
+		Short: "Run the broker, the rules and the lanes",
+		Long: `Run starts Penstock in the foreground. Without a file it is an MQTT broker on
+127.0.0.1:1883 with its journal in ./data.
+
+SIGTERM or Ctrl-C: stop accepting, settle what is in flight for at most 5 s,
+exit 0; a second signal stops at once. SIGHUP: reopen file sinks, for log
+rotation.
+Exit code 1: failed while running. 2: the configuration is wrong. 3: a port is
+taken, a folder is not writable, or the journal belongs to another process.`,
+		Example: "  penstock run\n  penstock run plant.yaml\n  penstock run base.yaml conf.d/",
+		RunE:    func(cmd *cobra.Command, args []string) error { return c.serve(cmd.Context(), args) },
+	}
+}
+
+func (c *command) serve(ctx context.Context, paths []string) error {
+	loaded, err := c.load(paths)
+	if err != nil {
+		return err
+	}
+	a, err := app.New(app.Options{
+		Config: loaded.Config,
+		Rules:  loaded.Set,
+		Stdout: c.stdout,
+		Log:    slog.New(slog.NewTextHandler(c.stderr, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	hangups := make(chan os.Signal, 1) // 1: one pending reopen is as good as many
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	return a.Run(ctx, hangups)
+}
+
+// untilSignal returns a context that ends at the first SIGTERM or interrupt;
+// from then on a second one ends the process as if nobody listened.
+func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}

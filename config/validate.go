@@ -1,0 +1,244 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/penstock/penstock/broker"
+	"github.com/penstock/penstock/internal/journal"
+	"github.com/penstock/penstock/internal/message"
+	"github.com/penstock/penstock/internal/problem"
+	"github.com/penstock/penstock/rules"
+)
+
+// maxName is the length of the longest name.
+const maxName = 64
+
+// validate asks every part about its own configuration. What only follows from
+// a complaint about the text of the files is not repeated.
+func (l *loader) validate() {
+	if l.loaded.index.unread {
+		return // most would be called missing
+	}
+	c := &l.loaded.Config
+	l.add("", l.emptyListeners())
+	l.add("listeners", l.listeners())
+	l.add("auth", c.Auth.Validate())
+	l.add("journal", c.Journal.Validate())
+	l.names("sink", "sinks", len(c.Sinks), func(i int) string { return c.Sinks[i].Name })
+	l.names("rule", "rules", len(c.Rules), func(i int) string { return c.Rules[i].Name })
+	for i, s := range c.Sinks {
+		l.sink(fmt.Sprintf("sinks[%d]", i), s)
+	}
+	l.rules()
+}
+
+// add places complaints about what is below a path.
+func (l *loader) add(prefix string, list problem.List) {
+	for _, p := range list.Under(prefix) {
+		if !l.loaded.index.consequence(p) {
+			l.problems = append(l.problems, l.loaded.index.locate(p))
+		}
+	}
+}
+
+// emptyListeners refuses a list that would leave nothing to connect to.
+func (l *loader) emptyListeners() problem.List {
+	if len(l.loaded.Config.Listeners) > 0 {
+		return nil
+	}
+	return problem.List{problem.New("listeners", "there is no listener").
+		WithHint("leave the key out to listen on %s", defaultBind)}
+}
+
+// listeners checks the listeners. When `auth` could not be read, nothing is
+// said about listeners that only it would protect.
+func (l *loader) listeners() problem.List {
+	a := l.loaded.Config.Auth
+	if l.loaded.index.lost("auth") {
+		anybody := true
+		a.Anonymous = &anybody
+	}
+	return broker.CheckListeners(l.loaded.Config.Listeners, a)
+}
+
+// names checks the names of one kind of things: form, and each once.
+func (l *loader) names(kind, list string, n int, name func(int) string) {
+	first := map[string]string{}
+	for i := range n {
+		path := fmt.Sprintf("%s[%d].name", list, i)
+		var found problem.List
+		if before, twice := first[name(i)]; twice && name(i) != "" {
+			found = problem.List{l.sameName(kind, name(i), before, path)}
+		} else {
+			found = checkName(kind, name(i), path)
+		}
+		l.add("", found)
+		first[name(i)] = path
+	}
+}
+
+// sameName names both places.
+func (l *loader) sameName(kind, name, before, path string) problem.Problem {
+	p := problem.New(path, "another %s is named %q", kind, name)
+	if at, ok := l.loaded.Locate(before); ok {
+		p.Message += fmt.Sprintf(" at %s:%d:%d", at.File, at.Line, at.Column)
+	}
+	return p.WithHint("names are unique among the %ss", kind)
+}
+
+// checkName applies the rules for names.
+func checkName(kind, name, path string) problem.List {
+	bad := func(format string, args ...any) problem.List {
+		return problem.List{problem.New(path, format, args...).WithHint("a name is made of a-z, 0-9 and -, at most %d characters", maxName)}
+	}
+	switch {
+	case name == "" && kind == "rule":
+		return nil // the rules say so themselves
+	case name == "":
+		return bad("the %s has no name", kind)
+	case len(name) > maxName:
+		return bad("the name is %d characters long", len(name))
+	case !regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`).MatchString(name):
+		return bad("%q cannot be a name", name)
+	case kind == "sink" && name == "broker":
+		return problem.List{problem.New(path, "the name \"broker\" is reserved").WithHint("choose another name")}
+	}
+	return nil
+}
+
+// sink checks that a sink has one kind, and asks that and the delivery.
+func (l *loader) sink(path string, s SinkConfig) {
+	l.add(path, l.oneKind(path, s))
+	if s.Kafka != nil {
+		l.add(path+".kafka", s.Kafka.Validate())
+	}
+	if s.File != nil {
+		l.add(path+".file", s.File.Validate())
+	}
+	if s.Stdout != nil {
+		l.add(path+".stdout", s.Stdout.Validate())
+	}
+	l.add(path+".delivery", s.Delivery.Validate())
+}
+
+// kinds returns the kinds of sinks: the keys of SinkConfig that are pointers.
+func kinds() []string {
+	var names []string
+	for _, f := range fieldsOf(reflect.TypeFor[SinkConfig]()) {
+		if f.typ.Kind() == reflect.Pointer {
+			names = append(names, f.key)
+		}
+	}
+	return names
+}
+
+// written returns the kinds that a sink has, whether they could be read or
+// not, in the order they were written.
+func (l *loader) written(path string) []string {
+	var found []string
+	at := func(kind string) int { return l.loaded.index.places[path+"."+kind].key }
+	for _, kind := range kinds() {
+		if _, ok := l.loaded.index.places[path+"."+kind]; ok || l.loaded.index.broken[path+"."+kind] {
+			found = append(found, kind)
+		}
+	}
+	slices.SortFunc(found, func(a, b string) int { return at(a) - at(b) })
+	return found
+}
+
+func (l *loader) oneKind(path string, s SinkConfig) problem.List {
+	found := l.written(path)
+	switch len(found) {
+	case 0:
+		if l.loaded.index.strange[path] {
+			return nil // the unknown key was meant as the kind
+		}
+		return problem.List{problem.New("", "the sink %q has no kind", s.Name).
+			WithHint("add one of the keys %s", strings.Join(kinds(), ", "))}
+	case 1:
+		return nil
+	}
+	p := problem.New(found[1], "the sink %q is of kind %q already", s.Name, found[0]).
+		WithHint("a sink has one kind; write a second sink for the other")
+	p.Key = true
+	return problem.List{p}
+}
+
+// rules compiles the rules and keeps their warnings.
+func (l *loader) rules() {
+	c := &l.loaded.Config
+	sinks := make([]rules.Sink, len(c.Sinks))
+	for i, s := range c.Sinks {
+		sinks[i] = l.ruleSink(fmt.Sprintf("sinks[%d]", i), s)
+	}
+	set, problems := rules.Compile(c.Rules, sinks)
+	problems = slices.DeleteFunc(problems, func(p problem.Problem) bool { // names were checked above
+		return p.Path == parent(p.Path)+".name" && strings.HasSuffix(parent(p.Path), "]") && parent(parent(p.Path)) == ""
+	})
+	l.add("rules", l.withoutLostSinks(problems))
+	l.add("", l.levels())
+	l.loaded.Set = set
+	if set == nil {
+		return
+	}
+	if l.weak() {
+		set.SetDefaultAck(message.AckReceived)
+	}
+	for _, warning := range set.Warnings().Under("rules") {
+		l.loaded.Warnings = append(l.loaded.Warnings, l.loaded.index.locate(warning))
+	}
+}
+
+// weak says whether the journal does not sync before it acknowledges.
+func (l *loader) weak() bool {
+	sync, err := journal.ParseSync(l.loaded.Config.Journal.Sync)
+	return err == nil && sync.Weak()
+}
+
+// levels refuses a rule that asks for `stored` where nothing is synced before
+// it is acknowledged (C9: only an explicit level is an error).
+func (l *loader) levels() problem.List {
+	if !l.weak() {
+		return nil
+	}
+	var found problem.List
+	for i, r := range l.loaded.Config.Rules {
+		if r.Ack == "stored" {
+			found = append(found, problem.New(fmt.Sprintf("rules[%d].ack", i), "the journal's sync is %q, which cannot promise \"stored\"", l.loaded.Config.Journal.Sync).
+				WithHint("leave ack out for \"received\", or set journal: {sync: group}"))
+		}
+	}
+	return found
+}
+
+// ruleSink returns what the rules must know of a sink. What could not be read
+// is made up so that the rules do not complain about it.
+func (l *loader) ruleSink(path string, s SinkConfig) rules.Sink {
+	sink := rules.Sink{Name: s.Name, Kind: "file"}
+	if found := l.written(path); len(found) > 0 {
+		sink.Kind = found[0]
+	}
+	if s.Kafka != nil {
+		sink.Topic = s.Kafka.Topic
+	}
+	if l.loaded.index.broken[path+".kafka"] || l.loaded.index.broken[path+".kafka.topic"] {
+		sink.Topic = "unknown"
+	}
+	return sink
+}
+
+// withoutLostSinks drops complaints about the names of sinks when one of the
+// sinks could not be read.
+func (l *loader) withoutLostSinks(list problem.List) problem.List {
+	unnamed := regexp.MustCompile(`^sinks(\[\d+\](\.name)?)?$`)
+	for path := range l.loaded.index.broken {
+		if unnamed.MatchString(path) {
+			return slices.DeleteFunc(list, func(p problem.Problem) bool { return strings.HasSuffix(p.Path, ".sink") })
+		}
+	}
+	return list
+}

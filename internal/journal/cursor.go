@@ -1,0 +1,133 @@
+package journal
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// A Range is the offsets from First to Last, both in it.
+type Range struct{ First, Last uint64 }
+
+// A Cursor is how far a lane has settled the journal (C15).
+type Cursor struct {
+	Low      uint64  // all below is settled
+	Settled  []Range // what is settled at or above Low, ascending, not touching
+	Counters []byte  // the lane's own, opaque
+}
+
+// clone returns a copy that shares nothing.
+func (c Cursor) clone() Cursor {
+	return Cursor{Low: c.Low, Settled: slices.Clone(c.Settled), Counters: slices.Clone(c.Counters)}
+}
+
+// check reports what is wrong with a cursor: it may speak only of offsets that
+// are stored (C2), in order.
+func (c *Cursor) check(stored uint64) error {
+	if c.Low > stored+1 {
+		return fmt.Errorf("store cursor: low %d is above the stored offset %d", c.Low, stored)
+	}
+	at := c.Low
+	for _, r := range c.Settled {
+		if r.First < at || r.Last < r.First || r.Last > stored {
+			return fmt.Errorf("store cursor: range %d-%d is out of order or above the stored offset %d", r.First, r.Last, stored)
+		}
+		at = r.Last + 1
+	}
+	return nil
+}
+
+// Sections of a cursor frame.
+const (
+	secLane     = 1 // 4 bytes
+	secLow      = 2 // 8 bytes
+	secSettled  = 3 // uvarints: gap before the range, its length - 1
+	secCounters = 4
+)
+
+func appendCursor(b []byte, lane uint32, c *Cursor) []byte {
+	b = append(b, secLane, 4)
+	b = le.AppendUint32(b, lane)
+	b = append(b, secLow, 8)
+	b = le.AppendUint64(b, c.Low)
+	if len(c.Settled) > 0 {
+		b = appendSectionBytes(b, secSettled, appendRanges(nil, c.Low, c.Settled))
+	}
+	if c.Counters != nil {
+		b = appendSectionBytes(b, secCounters, c.Counters)
+	}
+	return b
+}
+
+func appendRanges(b []byte, at uint64, ranges []Range) []byte {
+	for _, r := range ranges {
+		b = binary.AppendUvarint(b, r.First-at)
+		b = binary.AppendUvarint(b, r.Last-r.First)
+		at = r.Last + 1
+	}
+	return b
+}
+
+// decodeCursor reads a cursor frame's sections; what it returns shares nothing
+// with b.
+func decodeCursor(b []byte) (lane uint32, c Cursor, err error) {
+	var ranges []byte
+	for len(b) > 0 {
+		k, body, rest, ok := nextSection(b)
+		if !ok {
+			return 0, c, errMalformed
+		}
+		switch {
+		case k == secLane && len(body) == 4:
+			lane = le.Uint32(body)
+		case k == secLow && len(body) == 8:
+			c.Low = le.Uint64(body)
+		case k == secSettled:
+			ranges = body
+		case k == secCounters:
+			c.Counters = append([]byte{}, body...)
+		}
+		b = rest
+	}
+	if lane == 0 {
+		return 0, c, errMalformed
+	}
+	c.Settled, err = decodeRanges(ranges, c.Low)
+	return lane, c, err
+}
+
+func decodeRanges(b []byte, at uint64) ([]Range, error) {
+	var ranges []Range
+	for len(b) > 0 {
+		gap, n := binary.Uvarint(b)
+		if n <= 0 {
+			return nil, errMalformed
+		}
+		length, m := binary.Uvarint(b[n:])
+		first, last := at+gap, at+gap+length
+		if m <= 0 || first < at || last < first || last+1 == 0 {
+			return nil, errMalformed
+		}
+		ranges = append(ranges, Range{first, last})
+		at, b = last+1, b[n+m:]
+	}
+	return ranges, nil
+}
+
+// Cursor returns the stored cursor of a lane; false when it never had one.
+func (j *Journal) Cursor(lane uint32) (Cursor, bool) {
+	j.stateMu.Lock()
+	defer j.stateMu.Unlock()
+	c, ok := j.state.cursors[lane]
+	return c.clone(), ok
+}
+
+// StoreCursor appends a lane's cursor, which is stored once Stored() reaches
+// the returned offset. It never waits, and may use the tenth of the bound that
+// is kept for what frees space (C7). Lane is a number from Number("lane", ...).
+func (j *Journal) StoreCursor(lane uint32, c Cursor) (offset uint64, err error) {
+	if err := c.check(j.stored.Load()); err != nil {
+		return 0, err
+	}
+	return j.appendState(kindCursor, appendCursor(nil, lane, &c), false)
+}

@@ -1,0 +1,84 @@
+// Package journal is the durable, append-only log of all that Penstock must
+// not forget.
+//
+// Whoever appends gets an offset at once and learns from the watermark,
+// Stored, when everything up to an offset is safe: one comparison of two
+// numbers, whatever the number of those who wait. One goroutine, the
+// committer, writes and syncs what all of them appended meanwhile. Readers
+// share the memory it was written from while they keep up, and read the
+// segments when they are behind.
+//
+// # The folder
+//
+//	journal.lock                                    held while the journal is open
+//	<base>-<serial>-<segment id>.seg                a segment: 20 and 10 decimal digits, 16 hexadecimal
+//	next.spare                                      zeros, on the way to become a segment
+//	<segment>.seg.<position>.damaged                a copy of what was found bad in a segment
+//	<segment>.seg.<position>.tail                   the torn tail that was cut off a segment
+//
+// Segments sort by base, the first offset they may hold. A segment of a
+// higher serial replaces everything from its base on: when a write fails, what
+// was not synced goes into a new segment at the same offsets, and the frames
+// left behind in the old one are void (C4).
+//
+// # A segment
+//
+// All numbers are little-endian, and everything begins at a multiple of 8.
+// The first two blocks are alike: each holds one state frame, which says all
+// that the entries before the segment add up to, and both are synced before
+// anything else is written. Opening reads the newest segment only.
+//
+//	+------------+------------+---------+---------+-- -- --+---------+----------+
+//	| head block | the same   | block   | block   |        | block   | zeros    |
+//	|  (state)   |  again     |         |         |        |         | prepared |
+//	+------------+------------+---------+---------+-- -- --+---------+----------+
+//
+// # A block is what one commit wrote
+//
+//	  0               4    5    6       8                              16
+//	+---------------+----+----+-------+-------------------------------+
+//	| "PBLK"        |ver |flag| 64    | journal id                    |
+//	+---------------+----+----+-------+-------------------------------+
+//	| segment id, random              | synced offset                 | 32
+//	+---------------------------------+---------------+---------------+
+//	| first offset                    | bytes of      | number of     | 48
+//	|                                 | frames        | frames        |
+//	+---------------------------------+---------------+---------------+
+//	| 0                                               | CRC32C of it  | 64
+//	+-------------------------------------------------+---------------+
+//	| frame | frame | ...
+//
+// ver is 1. flag 1: the frame is the segment's state. flag 2: no frames, the
+// journal was closed in order. The synced offset is the highest one that was
+// synced before this block was written: a bad place at or below the highest
+// such offset is damage, which is set aside, and reading goes on behind it;
+// one above it is the torn tail (C3).
+//
+// # A frame is one entry
+//
+//	  0               4               8                              16
+//	+---------------+---------------+---------------------------------+
+//	| size, head    | CRC32C of     | offset                          |
+//	| included      | bytes 8..size |                                 |
+//	+---------------+----+----------+---------------------------------+ - - - - -
+//	| epoch         |kind| 0 0 0    | section | section | ...             | 0-7 B
+//	+---------------+----+----------+---------------------------------+ - - - - -
+//	 16              20   21         24                             size   padding
+//
+// The checksums of a segment are seeded with its id, so that neither another
+// segment's bytes nor a payload made to look like a frame pass for a frame of
+// it. Kinds: 1 message, 2 state, 3 number, 4 cursor; others are skipped.
+//
+// A section is a kind (1 byte), a length (uvarint) and as many bytes. Readers
+// skip sections they do not know, and those that would be empty are left out.
+//
+//	message   1 meta: received (8, Unix ms), QoS + 4 if retained (1), hops (1), publisher's packet id (2)
+//	          2 rules (4 each)   3 client   4 user   5 topic   6 source
+//	          7 properties: sections 1 payload format (1), 2 expiry (4), 3 content type,
+//	            4 response topic, 5 correlation data, 6 user property: length of the name, name, value
+//	          8 payload
+//	number    1 number (4)   2 kind   3 key
+//	cursor    1 lane (4)   2 low (8)   3 settled: pairs of uvarints: gap, length - 1   4 counters
+//	state     1 highest offset given out (8)   2 newest received (8)   3 highest number (4)
+//	          4 a number's sections   5 a cursor's sections
+package journal

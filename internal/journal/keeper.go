@@ -1,0 +1,150 @@
+package journal
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// spareName is the file that becomes the next segment. It is not durable
+// before it is renamed, and thrown away when the journal opens.
+const spareName = "next.spare"
+
+// measureTime is how often the folder is measured for what others keep in it.
+const measureTime = time.Second
+
+// keepLoop prepares segments and removes those that every lane has passed.
+func (j *Journal) keepLoop() {
+	defer close(j.kept)
+	tick := time.NewTicker(measureTime)
+	defer tick.Stop()
+	for {
+		j.removePassed()
+		j.prepare()
+		j.checkRoom()
+		select {
+		case <-j.stop:
+			return
+		case <-j.kick:
+		case <-tick.C:
+			j.measureFolder()
+		}
+	}
+}
+
+// kickKeeper has the keeper look again.
+func (j *Journal) kickKeeper() {
+	select {
+	case j.kick <- struct{}{}:
+	default:
+	}
+}
+
+// removePassed removes the segments of which nobody is owed a message.
+func (j *Journal) removePassed() {
+	j.stateMu.Lock()
+	low, ok := j.state.low()
+	j.stateMu.Unlock()
+	for _, s := range j.cat.passed(low, ok) {
+		j.freed(s, j.cat.remove(s))
+	}
+}
+
+// freed counts a removed segment's space as free.
+func (j *Journal) freed(s *segment, err error) {
+	if err != nil {
+		// Its space stays taken until measureFolder sees the file as foreign.
+		j.log.LogAttrs(j.background, slog.LevelWarn, "remove journal segment", slog.String("file", s.path), slog.Any("err", err))
+	}
+	j.used.Add(-s.used)
+}
+
+// release gives one use of a segment back.
+func (j *Journal) release(s *segment) error {
+	removed, err := j.cat.release(s)
+	if removed {
+		j.freed(s, err)
+		j.kickKeeper()
+		return nil
+	}
+	return err
+}
+
+// prepare makes the next segment if there is none and the bound leaves room
+// for it and for what a commit may need besides.
+func (j *Journal) prepare() {
+	size := j.segmentBytes
+	if j.cat.hasSpare() || j.cat.allocated()+2*size > j.maxBytes {
+		return
+	}
+	j.cat.setPreparing(size)
+	defer j.cat.setPreparing(0)
+	path := filepath.Join(j.dir, spareName)
+	f, err := j.fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		j.failed("prepare a segment", err)
+		return
+	}
+	if err := writeZeros(f, 0, size, j.stop); err != nil {
+		_ = f.Close()
+		_ = j.fs.Remove(path)
+		if err != ErrClosed { //nolint:errorlint // our own value
+			j.failed("prepare a segment", err)
+		}
+		return
+	}
+	j.cat.setSpare(&spare{path, f, size})
+}
+
+func (c *catalog) setPreparing(n int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.preparing = n
+}
+
+func (c *catalog) setSpare(s *spare) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.spare, c.preparing = s, 0
+}
+
+// measureFolder counts what the folder holds beside the segments: dead
+// letters, side files, whatever somebody put there. All of it counts (C7).
+func (j *Journal) measureFolder() {
+	list, err := j.fs.ReadDir(j.dir)
+	if err != nil {
+		j.failed("measure the folder", err)
+		return
+	}
+	var n int64
+	for _, e := range list {
+		if e.IsDir() || e.Name() == spareName || j.cat.owns(e.Name()) {
+			continue
+		}
+		if info, err := e.Info(); err == nil {
+			n += info.Size()
+		}
+	}
+	j.cat.mu.Lock()
+	grown := n - j.cat.foreign
+	j.cat.foreign = n
+	j.cat.mu.Unlock()
+	j.used.Add(grown)
+}
+
+// owns reports whether a file is a segment that is counted as one.
+func (c *catalog) owns(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	named := func(s *segment) bool { return s.name() == name }
+	return c.beginning == name || slices.ContainsFunc(c.list, named) || slices.ContainsFunc(c.dying, named)
+}
+
+// begin notes the file that is becoming a segment, "" for none.
+func (c *catalog) begin(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.beginning = name
+}

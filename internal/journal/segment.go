@@ -1,0 +1,301 @@
+package journal
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/penstock/penstock/internal/fault"
+)
+
+// A segment is one file of the log.
+type segment struct {
+	base   uint64 // frames of earlier segments at or above it are void (C4)
+	serial uint64 // order of creation
+	id     uint64 // random, part of every checksum in the file
+	path   string
+
+	end   atomic.Int64  // bytes that readers may see
+	limit atomic.Uint64 // base of the segment after it: its own frames end below
+
+	// Guarded by catalog.mu:
+	messages uint64 // no message in it has a higher offset; 0 when it has none
+	alloc    int64  // bytes on disk
+	used     int64  // bytes that count as taken
+	failed   bool   // given up after a failed write or sync (C4)
+	index    []mark // ascending, sparse
+	file     fault.File
+	refs     int
+	dead     bool // to be removed when the last reader closes
+}
+
+// A mark says where a frame is: no frame before position at has offset or more.
+type mark struct {
+	offset uint64
+	at     int64
+}
+
+// indexBytes is how far the marks of a segment are apart.
+const indexBytes = 256 << 10
+
+func newSegment(dir string, base, serial, id uint64) *segment {
+	s := &segment{base: base, serial: serial, id: id}
+	s.path = filepath.Join(dir, fmt.Sprintf("%020d-%010d-%016x%s", base, serial, id, segmentSuffix))
+	s.limit.Store(math.MaxUint64)
+	return s
+}
+
+const segmentSuffix = ".seg"
+
+func (s *segment) name() string { return filepath.Base(s.path) }
+
+// parseSegment reads a segment's file name; nil when it is none.
+func parseSegment(dir, name string) *segment {
+	stem, ok := strings.CutSuffix(name, segmentSuffix)
+	if !ok {
+		return nil
+	}
+	var base, serial, id uint64
+	if n, err := fmt.Sscanf(stem, "%020d-%010d-%016x", &base, &serial, &id); err != nil || n != 3 {
+		return nil
+	}
+	if s := newSegment(dir, base, serial, id); s.name() == name {
+		return s
+	}
+	return nil
+}
+
+// inOrder compares two segments by their place in the log.
+func inOrder(a, b *segment) int {
+	return cmp.Or(cmp.Compare(a.base, b.base), cmp.Compare(a.serial, b.serial))
+}
+
+// catalog is the segments there are, in order.
+type catalog struct {
+	fs fault.FS
+
+	mu    sync.Mutex
+	list  []*segment
+	spare *spare
+	// preparing is what the spare being prepared takes already.
+	preparing int64
+	// foreign is what the folder holds beside segments and the spare.
+	foreign int64
+	// dying is segments out of the list that readers still have open.
+	dying []*segment
+	// beginning is the file that is becoming a segment.
+	beginning string
+}
+
+// add appends a segment; from now on readers may find it.
+func (c *catalog) add(s *segment) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n := len(c.list); n > 0 {
+		c.list[n-1].limit.Store(s.base)
+	}
+	c.list = append(c.list, s)
+}
+
+// allocated is all that the folder takes on disk.
+func (c *catalog) allocated() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.foreign + c.preparing
+	if c.spare != nil {
+		n += c.spare.size
+	}
+	for _, s := range c.list {
+		n += s.alloc
+	}
+	for _, s := range c.dying {
+		n += s.alloc
+	}
+	return n
+}
+
+// find opens the segment in which offset is, or would be, and says where to
+// begin to look. nil: there is no segment.
+func (c *catalog) find(offset uint64) (*segment, int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.list) == 0 {
+		return nil, 0, nil
+	}
+	i := 0
+	for i+1 < len(c.list) && c.list[i+1].base <= offset {
+		i++
+	}
+	s := c.list[i]
+	at := int64(0)
+	if k, _ := slices.BinarySearchFunc(s.index, offset, markBelow); k > 0 {
+		at = s.index[k-1].at
+	}
+	return s, at, c.open(s)
+}
+
+// markBelow sorts a mark before every offset that is at or above it.
+func markBelow(m mark, offset uint64) int {
+	if m.offset <= offset {
+		return -1
+	}
+	return 1
+}
+
+// after opens the segment that follows s; nil when s is the last.
+func (c *catalog) after(s *segment) (*segment, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.list {
+		if inOrder(t, s) > 0 {
+			return t, c.open(t)
+		}
+	}
+	return nil, nil
+}
+
+// hasAfter reports whether a segment follows s, after which s does not grow.
+func (c *catalog) hasAfter(s *segment) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.list) > 0 && inOrder(c.list[len(c.list)-1], s) > 0
+}
+
+// open counts one more user of s. The caller holds mu.
+func (c *catalog) open(s *segment) error {
+	if s.file == nil {
+		f, err := c.fs.OpenFile(s.path, os.O_RDONLY, 0)
+		if err != nil {
+			return err
+		}
+		s.file = f
+	}
+	s.refs++
+	return nil
+}
+
+// release counts one user less; the last one closes the file, and removes it
+// if it is dead. It reports whether a file went.
+func (c *catalog) release(s *segment) (removed bool, err error) {
+	c.mu.Lock()
+	s.refs--
+	var f fault.File
+	if s.refs == 0 {
+		f, s.file = s.file, nil
+	}
+	gone := s.refs == 0 && s.dead
+	if gone {
+		c.dying = slices.DeleteFunc(c.dying, func(t *segment) bool { return t == s })
+	}
+	c.mu.Unlock()
+	if f != nil {
+		err = f.Close()
+	}
+	if gone {
+		err = errors.Join(err, c.remove(s))
+	}
+	return gone, err
+}
+
+// passed takes the segments nobody needs out of the list and returns those
+// that no reader has open. low: every message below it is settled; ok false:
+// there is no lane. The last segment, being written, always stays.
+func (c *catalog) passed(low uint64, ok bool) []*segment {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var kept, gone []*segment
+	for i, s := range c.list {
+		owed := s.messages > 0 && (!ok || s.messages >= low)
+		// A segment given up before has frames that this one makes void.
+		pinned := len(kept) > 0 && kept[len(kept)-1].failed
+		if owed || pinned || i == len(c.list)-1 {
+			kept = append(kept, s)
+			continue
+		}
+		s.dead = true
+		if s.refs == 0 {
+			gone = append(gone, s)
+		} else {
+			c.dying = append(c.dying, s)
+		}
+	}
+	c.list = kept
+	return gone
+}
+
+// remove removes a dead segment's file. A file that is gone already is fine.
+func (c *catalog) remove(s *segment) error {
+	err := c.fs.Remove(s.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// wrote notes a block at position at of s.
+func (c *catalog) wrote(s *segment, b *block, at int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.used += int64(b.to - b.from)
+	s.messages = max(s.messages, b.messages)
+	if n := len(s.index); n == 0 || at-s.index[n-1].at >= indexBytes {
+		s.index = append(s.index, mark{b.first, at})
+	}
+}
+
+// grew notes that s reaches to size on disk.
+func (c *catalog) grew(s *segment, size int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.alloc = max(s.alloc, size)
+}
+
+// resize notes that s was cut to size.
+func (c *catalog) resize(s *segment, size int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.alloc = size
+}
+
+// fail marks s given up (C4); it returns what its unused rest adds to the
+// space taken.
+func (c *catalog) fail(s *segment) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	rest := s.alloc - s.used
+	s.failed, s.used = true, s.alloc
+	return rest
+}
+
+// A spare is a file of zeros, ready to become a segment.
+type spare struct {
+	path string
+	file fault.File
+	size int64
+}
+
+func (c *catalog) hasSpare() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.spare != nil
+}
+
+// takeSpare hands out the spare if it has need bytes.
+func (c *catalog) takeSpare(need int64) *spare {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.spare
+	if s == nil || s.size < need {
+		return nil
+	}
+	c.spare = nil
+	return s
+}

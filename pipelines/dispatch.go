@@ -1,0 +1,118 @@
+package pipelines
+
+import (
+	"context"
+	"errors"
+
+	"github.com/penstock/penstock/bridges"
+)
+
+// dispatch starts writes while there are permits and shards that wait for one.
+func (l *Lane) dispatch(writes context.Context) {
+	for l.mayWrite() {
+		s := l.next()
+		if s == nil {
+			return
+		}
+		b := l.schedule.start(s, l.now)
+		b.probe = l.breaker.admit()
+		if b.attempts == 0 {
+			b.first, b.downtime = l.now, l.breaker.downtime(l.now)
+		}
+		b.attempts++
+		go func() { l.results <- result{s, b, l.sink.Write(writes, b.records)} }()
+	}
+}
+
+func (l *Lane) mayWrite() bool {
+	return l.stop == nil && l.schedule.permits > 0 && l.schedule.ready.head != nil &&
+		!l.letters.full() && l.breaker.allows(l.now)
+}
+
+// next returns the shard whose turn it is, nil when the lane must wait for its
+// cursor to be stored: what is settled beyond it and what is in flight come
+// twice after a crash, so the sum is bounded (C15).
+func (l *Lane) next() *shard {
+	beyond := int(l.ledger.settled-l.keeper.stored) + l.schedule.flying
+	n := len(l.schedule.ready.head.head.records)
+	if beyond == 0 || beyond+n <= maxUnstored {
+		return l.schedule.ready.pop()
+	}
+	// A message with several records is covered only when all are settled. If
+	// no cursor will cover more, one write at a time goes on with the oldest.
+	if l.schedule.flying == 0 && l.keeper.caughtUp(l.ledger) {
+		return l.schedule.ready.popOldest()
+	}
+	return nil
+}
+
+// collect takes what writers and letters have brought back so far.
+func (l *Lane) collect() {
+	for {
+		select {
+		case r := <-l.results:
+			l.finish(r)
+		case c := <-l.letters.done:
+			l.letters.returned(c, l.now, l.buried)
+		default:
+			return
+		}
+	}
+}
+
+// finish does what the result of a Write says.
+func (l *Lane) finish(r result) {
+	l.schedule.end(r.shard, r.batch)
+	l.judge(r)
+	l.schedule.resume(r.shard, l.now)
+}
+
+// judge tells the kinds of error apart. Those that lose nothing come first,
+// should an error be of several.
+func (l *Lane) judge(r result) {
+	var (
+		fatal       *bridges.Fatal
+		unavailable *bridges.Unavailable
+		retry       *bridges.Retry
+		partial     *bridges.Partial
+		reject      *bridges.Reject
+	)
+	if errors.As(r.err, &unavailable) {
+		l.unavailable(r)
+		return
+	}
+	l.reached(r.batch)
+	switch {
+	case r.err == nil:
+		l.confirmed(r.shard, r.batch)
+	case errors.As(r.err, &fatal):
+		l.schedule.again(r.shard, r.batch)
+		l.stop = r.err
+	case errors.As(r.err, &retry):
+		l.retry(r.shard, r.batch, retry.After, r.err)
+	case errors.As(r.err, &partial) && within(partial, len(r.batch.records)):
+		l.partial(r.shard, r.batch, partial)
+	case errors.As(r.err, &reject):
+		l.rejected(r.shard, r.batch, reject)
+	default:
+		l.retry(r.shard, r.batch, 0, r.err)
+	}
+}
+
+// within reports whether a Partial names only records there are. One that does
+// not is no word on the others either.
+func within(p *bridges.Partial, n int) bool {
+	for i := range p.Failed {
+		if i < 0 || i >= n {
+			return false
+		}
+	}
+	return true
+}
+
+// mayPass reports whether an error of Open may go away by itself.
+func mayPass(err error) bool {
+	var unavailable *bridges.Unavailable
+	var retry *bridges.Retry
+	return errors.As(err, &unavailable) || errors.As(err, &retry)
+}

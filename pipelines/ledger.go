@@ -1,0 +1,291 @@
+package pipelines
+
+import "sync"
+
+// A ledger knows every message a lane evaluated beyond its cursor, what each
+// of their records became, and the figures of C22. The lane's goroutine owns
+// it; only snapshot may be called by others.
+type ledger struct {
+	window   window
+	position uint64 // the next offset to read
+
+	rules []ruleState
+	index []int32 // by rule number: index in rules + 1, 0 for none
+	dirty []int32 // rules whose live figures changed since publish
+	spare *tally
+
+	open        int    // messages not settled
+	closed      uint64 // messages settled since the start
+	heldRecords int    // records not settled
+	heldBytes   int64  // their size
+	settled     uint64 // records settled since the start
+	coverable   uint64 // of these: those a cursor stored now would cover
+
+	mu     sync.Mutex
+	public []figures // guarded by mu: the figures of rules at the last publish
+}
+
+type ruleState struct {
+	number  uint32
+	wanted  bool // the evaluator has it; false for one that only the cursor knows
+	dirty   bool
+	live    figures
+	settled figures // of settled messages only: what the cursor holds
+}
+
+// A fate is what became of a record.
+type fate uint8
+
+const (
+	delivered fate = iota
+	deadLettered
+	dropped // + a dropReason
+)
+
+// A mark ties a record to the message and the rule it came from.
+type mark struct {
+	seq  uint64 // number of its entry in the window
+	rule int32  // index of its rule
+	size int32
+}
+
+// newLedger returns a ledger for the rules of an evaluator.
+func newLedger(rules []uint32) *ledger {
+	l := &ledger{}
+	for _, n := range rules {
+		l.rules[l.rule(n)].wanted = true
+	}
+	l.public = make([]figures, len(l.rules))
+	return l
+}
+
+// rule returns the index of a rule number, which it adds when it is new.
+func (l *ledger) rule(number uint32) int32 {
+	for int(number) >= len(l.index) {
+		l.index = append(l.index, 0)
+	}
+	if l.index[number] == 0 {
+		l.rules = append(l.rules, ruleState{number: number})
+		l.index[number] = int32(len(l.rules))
+	}
+	return l.index[number] - 1
+}
+
+// restore takes over the counters of a stored cursor.
+func (l *ledger) restore(counters []byte) error {
+	err := decodeCounters(counters, func(number uint32, f figures) {
+		r := &l.rules[l.rule(number)]
+		r.live, r.settled = f, f
+	})
+	l.public = make([]figures, len(l.rules))
+	for i := range l.rules {
+		l.public[i] = l.rules[i].live
+	}
+	return err
+}
+
+// wanted turns rule numbers into the indexes of those the lane evaluates.
+func (l *ledger) wanted(numbers []uint32, dst []int32) []int32 {
+	for _, n := range numbers {
+		if int(n) >= len(l.index) || l.index[n] == 0 {
+			continue
+		}
+		if i := l.index[n] - 1; l.rules[i].wanted {
+			dst = append(dst, i)
+		}
+	}
+	return dst
+}
+
+// begin enters a message; it stays open until end.
+func (l *ledger) begin(offset uint64) uint64 {
+	l.open++
+	return l.window.push(entry{offset: offset, rule: -1, open: 1})
+}
+
+// skip enters a message that was settled before the restart. Below the window
+// the low offset covers it without an entry.
+func (l *ledger) skip(offset uint64) {
+	if l.window.len() > 0 {
+		l.window.push(entry{offset: offset, rule: -1})
+	}
+}
+
+// outcome enters what a rule made of the message: records, each of which is
+// settled later, and a verdict.
+func (l *ledger) outcome(seq uint64, rule int32, v verdict, records int) {
+	l.touch(rule)
+	var f figures
+	f.judge(v, records)
+	live := &l.rules[rule].live
+	live.add(&f)
+	live.pending += uint64(records)
+	l.heldRecords += records
+	e := l.window.at(seq)
+	e.open += int32(records)
+	if e.rule < 0 {
+		e.rule, e.verdict, e.records = rule, v, int32(records)
+		return
+	}
+	l.expand(e)
+	e.tallies = l.tally(rule, &f, e.tallies)
+}
+
+// judge counts one message with its verdict.
+func (f *figures) judge(v verdict, records int) {
+	f.in = 1
+	f.records = uint64(records)
+	switch v {
+	case passed:
+		f.passed = 1
+	case filteredMissing:
+		f.missing = 1
+		f.filtered = 1
+	case filtered:
+		f.filtered = 1
+	case failed:
+		f.errors = 1
+	}
+}
+
+// end closes the evaluation of a message.
+func (l *ledger) end(seq uint64) {
+	l.release(seq, l.window.at(seq))
+}
+
+// settle enters what became of a record. The cursor may move past its message
+// once all of them are settled (I2).
+func (l *ledger) settle(m mark, f fate) {
+	l.touch(m.rule)
+	live := &l.rules[m.rule].live
+	live.pending--
+	live.meet(f)
+	l.heldRecords--
+	l.heldBytes -= int64(m.size)
+	l.settled++
+	e := l.window.at(m.seq)
+	switch {
+	case e.tallies != nil:
+		e.find(m.rule).meet(f)
+	case f == delivered:
+		e.delivered++
+	default:
+		l.expand(e)
+		e.find(m.rule).meet(f)
+	}
+	l.release(m.seq, e)
+}
+
+func (f *figures) meet(x fate) {
+	switch x {
+	case delivered:
+		f.delivered++
+	case deadLettered:
+		f.deadLettered++
+	default:
+		f.dropped[x-dropped]++
+	}
+}
+
+// expand gives an entry the tally that its short form stands for.
+func (l *ledger) expand(e *entry) {
+	if e.tallies != nil {
+		return
+	}
+	f := figures{delivered: uint64(e.delivered)}
+	f.judge(e.verdict, int(e.records))
+	e.tallies = l.tally(e.rule, &f, nil)
+}
+
+func (l *ledger) tally(rule int32, f *figures, next *tally) *tally {
+	t := l.spare
+	if t == nil {
+		t = &tally{}
+	} else {
+		l.spare = t.next
+	}
+	t.rule, t.figures, t.next = rule, *f, next
+	return t
+}
+
+func (e *entry) find(rule int32) *figures {
+	t := e.tallies
+	for t.rule != rule {
+		t = t.next
+	}
+	return &t.figures
+}
+
+// release gives up one claim on a message. With the last one its figures go to
+// what the next cursor holds, at the same moment as its offset (C22).
+func (l *ledger) release(seq uint64, e *entry) {
+	if e.open--; e.open > 0 {
+		return
+	}
+	l.open--
+	l.closed++
+	if e.tallies == nil && e.rule >= 0 {
+		f := &l.rules[e.rule].settled
+		f.judgeAgain(e)
+		l.coverable += uint64(e.records)
+	}
+	for t := e.tallies; t != nil; {
+		next := t.next
+		l.rules[t.rule].settled.add(&t.figures)
+		l.coverable += t.figures.records
+		t.next, l.spare = l.spare, t
+		t = next
+	}
+	e.tallies = nil
+	if seq == l.window.head {
+		l.window.advance()
+	}
+}
+
+// judgeAgain adds an entry in its short form.
+func (f *figures) judgeAgain(e *entry) {
+	f.in++
+	f.records += uint64(e.records)
+	f.delivered += uint64(e.delivered)
+	switch e.verdict {
+	case passed:
+		f.passed++
+	case filteredMissing:
+		f.missing++
+		f.filtered++
+	case filtered:
+		f.filtered++
+	case failed:
+		f.errors++
+	}
+}
+
+func (l *ledger) touch(rule int32) {
+	if r := &l.rules[rule]; !r.dirty {
+		r.dirty = true
+		l.dirty = append(l.dirty, rule)
+	}
+}
+
+// publish makes the figures visible to snapshot, all at one moment.
+func (l *ledger) publish() {
+	if len(l.dirty) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, i := range l.dirty {
+		l.public[i] = l.rules[i].live
+		l.rules[i].dirty = false
+	}
+	l.dirty = l.dirty[:0]
+}
+
+// snapshot calls see for every rule with its figures at the last publish.
+func (l *ledger) snapshot(see func(rule uint32, f *figures)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.public {
+		see(l.rules[i].number, &l.public[i])
+	}
+}

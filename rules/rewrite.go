@@ -1,0 +1,453 @@
+package rules
+
+import (
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
+
+	"github.com/penstock/penstock/internal/problem"
+	"github.com/penstock/penstock/rules/codec"
+)
+
+// A rewriter turns what a person wrote into what we run. Fields of the payload
+// become slots, so that only they are decoded; members of nil are nil;
+// integers are exact; whatever can take long or grow is paid for from the
+// budget; whatever differs from run to run is fixed now or refused.
+type rewriter struct {
+	scope  *scope
+	depth  int // inside so many predicates
+	failed *problem.Problem
+}
+
+func (r *rewriter) fail(node ast.Node, format string, args ...any) ast.Node {
+	if r.failed == nil {
+		p := problem.New("", format, args...).At(node.Location().From)
+		r.failed = &p
+	}
+	return node
+}
+
+// call makes a call of an internal function.
+func call(at ast.Node, name string, args ...ast.Node) ast.Node {
+	callee := &ast.IdentifierNode{Value: internal + name}
+	callee.SetLocation(at.Location())
+	n := &ast.CallNode{Callee: callee, Arguments: append([]ast.Node{&ast.IdentifierNode{Value: budgetName}}, args...)}
+	return like(at, n)
+}
+
+// like gives a node the place and the type of the one it replaces. Not the type
+// int: our functions return int64, which expr's short cuts for int would trip on.
+func like(old, n ast.Node) ast.Node {
+	n.SetLocation(old.Location())
+	if t := old.Type(); t.Kind() != reflect.Int {
+		n.SetNature(*old.Nature())
+	}
+	return n
+}
+
+func (r *rewriter) rewrite(node ast.Node) ast.Node {
+	switch n := node.(type) {
+	case nil:
+		return nil
+	case *ast.IdentifierNode:
+		return r.identifier(n)
+	case *ast.ChainNode, *ast.MemberNode:
+		return r.member(n)
+	case *ast.BinaryNode:
+		return r.binary(n)
+	case *ast.UnaryNode:
+		return r.unary(n)
+	case *ast.CallNode:
+		return r.call(n)
+	case *ast.BuiltinNode:
+		return r.builtin(n)
+	}
+	r.inside(node)
+	return node
+}
+
+// inside rewrites the parts of a node that stays as it is.
+func (r *rewriter) inside(node ast.Node) {
+	switch n := node.(type) {
+	case *ast.SliceNode:
+		n.Node, n.From, n.To = r.rewrite(n.Node), r.rewrite(n.From), r.rewrite(n.To)
+	case *ast.ConditionalNode:
+		n.Cond, n.Exp1, n.Exp2 = r.rewrite(n.Cond), r.rewrite(n.Exp1), r.rewrite(n.Exp2)
+	case *ast.VariableDeclaratorNode:
+		n.Value, n.Expr = r.rewrite(n.Value), r.rewrite(n.Expr)
+	case *ast.PredicateNode:
+		n.Node = r.rewrite(n.Node)
+	case *ast.PairNode:
+		n.Key, n.Value = r.rewrite(n.Key), r.rewrite(n.Value)
+	case *ast.SequenceNode:
+		r.all(n.Nodes)
+	case *ast.ArrayNode:
+		r.all(n.Nodes)
+	case *ast.MapNode:
+		r.all(n.Pairs)
+	}
+}
+
+func (r *rewriter) all(nodes []ast.Node) {
+	for i := range nodes {
+		nodes[i] = r.rewrite(nodes[i])
+	}
+}
+
+func (r *rewriter) identifier(n *ast.IdentifierNode) ast.Node {
+	if n.Value == "$env" {
+		return r.fail(n, "unknown name %q", n.Value)
+	}
+	return n
+}
+
+// member rewrites a.b, a[b] and a?.b.
+func (r *rewriter) member(node ast.Node) ast.Node {
+	if steps, ok := payloadPath(node); ok && len(steps) > 0 {
+		return r.slot(node, steps)
+	}
+	if chain, ok := node.(*ast.ChainNode); ok {
+		return r.rewrite(chain.Node)
+	}
+	n, ok := node.(*ast.MemberNode)
+	if !ok {
+		return node
+	}
+	from, property := r.rewrite(n.Node), r.rewrite(n.Property)
+	if rootedIn(n, "properties") {
+		return call(node, "get", from, property)
+	}
+	return call(node, "member", from, property)
+}
+
+// slot replaces a constant path into the payload by a variable of its own.
+func (r *rewriter) slot(node ast.Node, steps []codec.Step) ast.Node {
+	name := internal + pathText(steps)
+	r.scope.variables[name] = variable{source: fromSlot, index: r.scope.paths.Add(steps)}
+	n := &ast.IdentifierNode{Value: name}
+	n.SetLocation(node.Location())
+	return n
+}
+
+// payloadPath returns the steps of a path such as payload.a?.b["c"][1].
+func payloadPath(node ast.Node) ([]codec.Step, bool) {
+	switch n := node.(type) {
+	case *ast.IdentifierNode:
+		return nil, n.Value == "payload"
+	case *ast.ChainNode:
+		return payloadPath(n.Node)
+	case *ast.MemberNode:
+		steps, ok := payloadPath(n.Node)
+		if !ok {
+			return nil, false
+		}
+		switch p := n.Property.(type) {
+		case *ast.StringNode:
+			return append(steps, codec.Step{Key: p.Value}), true
+		case *ast.IntegerNode:
+			return append(steps, codec.Step{Index: p.Value, InArray: true}), p.Value >= 0
+		}
+	}
+	return nil, false
+}
+
+func pathText(steps []codec.Step) string {
+	var b strings.Builder
+	b.WriteString("payload")
+	for _, s := range steps {
+		if s.InArray {
+			b.WriteString("[" + strconv.Itoa(s.Index) + "]")
+		} else {
+			b.WriteString("." + strconv.Quote(s.Key))
+		}
+	}
+	return b.String()
+}
+
+// rootedIn reports whether a chain of members begins at the variable name.
+func rootedIn(node ast.Node, name string) bool {
+	for {
+		switch n := node.(type) {
+		case *ast.MemberNode:
+			node = n.Node
+		case *ast.ChainNode:
+			node = n.Node
+		case *ast.IdentifierNode:
+			return n.Value == name
+		default:
+			return false
+		}
+	}
+}
+
+func (r *rewriter) binary(n *ast.BinaryNode) ast.Node {
+	if n.Operator == "matches" {
+		if _, ok := n.Right.(*ast.StringNode); !ok {
+			return r.fail(n.Right, "the pattern behind matches must be a text as it stands, so that it is compiled once")
+		}
+	}
+	n.Left, n.Right = r.rewrite(n.Left), r.rewrite(n.Right)
+	switch n.Operator {
+	case "+", "-", "*", "%":
+		return call(n, n.Operator, n.Left, n.Right)
+	case "==", "!=", "<", "<=", ">", ">=":
+		if strconv.IntSize == 32 || r.depth > 0 && !constant(n.Left) && !constant(n.Right) {
+			return call(n, n.Operator, n.Left, n.Right)
+		}
+	case "in":
+		if list, ok := n.Right.(*ast.ArrayNode); ok && strconv.IntSize == 64 && literals(list) {
+			n.Right = constantList(list)
+			return n
+		}
+		return call(n, "in", n.Left, n.Right)
+	case "contains", "startsWith", "endsWith", "matches":
+		if r.depth > 0 {
+			n.Left = like(n.Left, call(n.Left, "read", n.Left))
+		}
+	}
+	return n
+}
+
+func constant(node ast.Node) bool {
+	switch node.(type) {
+	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NilNode, *ast.ConstantNode:
+		return true
+	}
+	return false
+}
+
+func literals(list *ast.ArrayNode) bool {
+	for _, n := range list.Nodes {
+		if !constant(n) {
+			return false
+		}
+	}
+	return true
+}
+
+func constantList(list *ast.ArrayNode) ast.Node {
+	values := make([]any, len(list.Nodes))
+	for i, n := range list.Nodes {
+		values[i], _ = constantValue(n)
+	}
+	return constantNode(list, values)
+}
+
+func constantNode(at ast.Node, value any) ast.Node {
+	n := &ast.ConstantNode{Value: value}
+	n.SetLocation(at.Location())
+	n.SetType(reflect.TypeOf(value))
+	return n
+}
+
+// constantValue returns the value of a literal.
+func constantValue(node ast.Node) (any, bool) {
+	switch n := node.(type) {
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.IntegerNode:
+		return n.Value, true
+	case *ast.FloatNode:
+		return n.Value, true
+	case *ast.BoolNode:
+		return n.Value, true
+	case *ast.NilNode:
+		return nil, true
+	case *ast.ConstantNode:
+		return n.Value, true
+	}
+	return nil, false
+}
+
+func (r *rewriter) unary(n *ast.UnaryNode) ast.Node {
+	n.Node = r.rewrite(n.Node)
+	if n.Operator != "-" {
+		return n
+	}
+	switch v := n.Node.(type) {
+	case *ast.IntegerNode:
+		v.Value = -v.Value
+		return v
+	case *ast.FloatNode:
+		v.Value = -v.Value
+		return v
+	}
+	return call(n, "neg", n.Node)
+}
+
+// call rewrites a call of one of our functions or of a method of a time.
+func (r *rewriter) call(n *ast.CallNode) ast.Node {
+	if method, ok := n.Callee.(*ast.MemberNode); ok {
+		return r.method(n, method)
+	}
+	callee, ok := n.Callee.(*ast.IdentifierNode)
+	if !ok {
+		return r.fail(n, "only functions can be called")
+	}
+	switch callee.Value {
+	case "env":
+		return r.env(n)
+	case "timezone":
+		return r.timezone(n, n.Arguments[0])
+	}
+	if r.scope.config.Functions[callee.Value] == nil {
+		return r.fail(n, "unknown function %q", callee.Value)
+	}
+	r.all(n.Arguments)
+	return call(n, callee.Value, n.Arguments...)
+}
+
+// env replaces env("NAME") by what the variable says now.
+func (r *rewriter) env(n *ast.CallNode) ast.Node {
+	name, ok := n.Arguments[0].(*ast.StringNode)
+	if !ok {
+		return r.fail(n.Arguments[0], "env takes a name as it stands, in quotes")
+	}
+	value, ok := os.LookupEnv(name.Value)
+	if !ok {
+		return r.fail(name, "the environment variable %s is not set", name.Value)
+	}
+	return like(n, &ast.StringNode{Value: value})
+}
+
+// timezone replaces timezone("Europe/Paris") by the zone.
+func (r *rewriter) timezone(n, argument ast.Node) ast.Node {
+	name, ok := argument.(*ast.StringNode)
+	if !ok {
+		return r.fail(argument, "a time zone is a name as it stands, in quotes")
+	}
+	if name.Value == "Local" {
+		return r.fail(name, "the time zone Local differs from machine to machine")
+	}
+	zone, err := time.LoadLocation(name.Value)
+	if err != nil {
+		return r.fail(name, "unknown time zone %q", name.Value)
+	}
+	return constantNode(n, zone)
+}
+
+// method allows what a time or a duration can tell of itself.
+func (r *rewriter) method(n *ast.CallNode, method *ast.MemberNode) ast.Node {
+	name, _ := method.Property.(*ast.StringNode)
+	switch t := method.Node.Type(); {
+	case name == nil:
+		return r.fail(n, "only functions can be called")
+	case t == reflect.TypeFor[time.Time]() && timeMethod(name.Value), t == reflect.TypeFor[time.Duration]() && durationMethod(name.Value):
+	default:
+		return r.fail(name, "%s is not a function", name.Value)
+	}
+	method.Node = r.rewrite(method.Node)
+	r.all(n.Arguments)
+	if name.Value == "Month" || name.Value == "Weekday" {
+		return call(n, "int", n)
+	}
+	return n
+}
+
+func timeMethod(name string) bool {
+	switch name {
+	case "Format", "Unix", "UnixMilli", "UnixMicro", "UnixNano", "Year", "Month", "Day", "Hour", "Minute", "Second",
+		"Nanosecond", "Weekday", "YearDay", "Add", "AddDate", "Sub", "Truncate", "Round", "Before", "After", "Equal", "In", "UTC":
+		return true
+	}
+	return false
+}
+
+func durationMethod(name string) bool {
+	switch name {
+	case "Hours", "Minutes", "Seconds", "Milliseconds", "Microseconds", "Nanoseconds", "Round", "Truncate", "Abs", "String":
+		return true
+	}
+	return false
+}
+
+// builtin rewrites a call of one of expr's functions.
+func (r *rewriter) builtin(n *ast.BuiltinNode) ast.Node {
+	if builtin.Builtins[builtin.Index[n.Name]].Predicate {
+		return r.predicate(n)
+	}
+	if n.Name == "date" {
+		return r.date(n)
+	}
+	r.all(n.Arguments)
+	if r.scope.config.Functions[internal+n.Name] != nil {
+		return call(n, n.Name, n.Arguments...)
+	}
+	return n
+}
+
+// date reads times without a zone in UTC, and zones only by a name that stands
+// there: neither the machine's zone nor a file is read when the rule runs.
+func (r *rewriter) date(n *ast.BuiltinNode) ast.Node {
+	arguments := n.Arguments
+	var zone ast.Node = constantNode(n, time.UTC)
+	switch {
+	case arguments[0].Type() == reflect.TypeFor[*time.Location]():
+		zone, arguments = r.rewrite(arguments[0]), arguments[1:]
+	case len(arguments) == 3:
+		zone, arguments = r.timezone(n, arguments[2]), arguments[:2]
+	}
+	r.all(arguments)
+	return call(n, "date", append([]ast.Node{zone}, arguments...)...)
+}
+
+// predicate rewrites any, filter, map and the like: the walk is paid for before
+// it begins, by the length of the list and the size of what is done to each.
+func (r *rewriter) predicate(n *ast.BuiltinNode) ast.Node {
+	if n.Name == "sum" {
+		return r.sum(n)
+	}
+	weight := 1
+	if len(n.Arguments) > 1 {
+		weight += size(n.Arguments[1]) / 16
+	}
+	n.Arguments[0] = r.each(n.Arguments[0], weight)
+	r.depth++
+	for i := 1; i < len(n.Arguments); i++ {
+		n.Arguments[i] = r.rewrite(n.Arguments[i])
+	}
+	r.depth--
+	if n.Name == "sortBy" && strconv.IntSize == 32 {
+		n.Arguments[1] = call(n.Arguments[1], "wide", n.Arguments[1])
+	}
+	return n
+}
+
+func (r *rewriter) each(list ast.Node, weight int) ast.Node {
+	return call(list, "each", r.rewrite(list), &ast.IntegerNode{Value: weight})
+}
+
+// sum becomes a reduce with our exact +.
+func (r *rewriter) sum(n *ast.BuiltinNode) ast.Node {
+	var element ast.Node = &ast.PointerNode{}
+	if len(n.Arguments) > 1 {
+		element = n.Arguments[1]
+	}
+	weight := 1 + size(element)/16
+	list := r.each(n.Arguments[0], weight)
+	r.depth++
+	element = r.rewrite(element)
+	r.depth--
+	body := call(n, "+", &ast.PointerNode{Name: "acc"}, element)
+	return like(n, &ast.BuiltinNode{
+		Name:      "reduce",
+		Arguments: []ast.Node{list, body, &ast.IntegerNode{Value: 0}},
+	})
+}
+
+// size counts the nodes of an expression.
+func size(node ast.Node) int {
+	var c counter
+	ast.Walk(&node, &c)
+	return int(c)
+}
+
+type counter int
+
+// Visit counts one node.
+func (c *counter) Visit(*ast.Node) { *c++ }
