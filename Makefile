@@ -74,13 +74,10 @@ bench: deps ## every benchmark once; BENCH=regexp chooses, BENCHTIME=1s each
 	@sed -n '/^## Targets/,/^## [^T]/{/^## [^T]/!p}' docs/performance.md 2>/dev/null || true
 
 fuzz: ## every fuzz function for FUZZTIME=30s
-	@grep -rnoE '^func Fuzz\w+' --include='*_test.go' . | while IFS=: read -r file _ function; do \
-		echo "$${file%/*} $${function#func }"; \
-		$(GO) test -run '^$$' -fuzz "^$${function#func }$$" -fuzztime $(FUZZTIME) "$${file%/*}" || exit 1; \
-	done
+	@scripts/fuzz $(FUZZTIME)
 
 rewrite: ## write golden files anew; look at the difference before you commit
-	@packages=$$(grep -rlE --include='*_test.go' '"rewrite"' . | xargs -n1 dirname | sort -u); \
+	@packages=$$(grep -rlE --include='*_test.go' '"rewrite"|/datadriven"' . | xargs -n1 dirname | sort -u); \
 	for package in $$packages; do $(GO) test -count=1 "$$package" -rewrite || exit 1; done
 
 kafka: deps ## start a real Kafka on 127.0.0.1

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"sync/atomic"
 	"time"
@@ -159,7 +160,7 @@ func (c *conn) log(err error) {
 	if err == nil || errors.Is(err, io.EOF) {
 		return
 	}
-	c.srv.o.Logger.Debug("connection closed", "client", c.client.id, "err", err)
+	c.srv.o.Logger.Debug("connection closed", slog.String("client", c.client.id), slog.Any("err", err))
 }
 
 // waitWriter waits until the writer has ended; the write deadline bounds it.

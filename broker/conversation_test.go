@@ -297,6 +297,7 @@ func clientMaxPacket(h *house) {
 	s.subscribe("#", 1)
 	p.send(pub("a", 1, 1, "short"), pub("a", 1, 2, "much too long for it"), pub("a", 0, 0, "also much too long"), pub("a", 1, 3, "end"))
 	s.want(`PUBLISH a q1 id=1 "short"`, `PUBLISH a q1 id=2 "end"`)
+	synctest.Wait()
 	if n := h.srv.Stats().Dropped["too_large"]; n != 2 {
 		h.t.Errorf("dropped %d too large messages, want 2", n)
 	}

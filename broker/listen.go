@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -85,10 +86,13 @@ func (s *Server) acceptLoop(ctx context.Context, l *listener) {
 			return
 		}
 		if text := err.Error(); text != last {
-			s.o.Logger.Warn("cannot accept a connection", "listener", l.Addr().String(), "err", err)
+			s.o.Logger.Warn("cannot accept a connection", slog.String("listener", l.Addr().String()), slog.Any("err", err))
 			last = text
 		}
-		time.Sleep(pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
 		pause = min(2*pause, longPause)
 	}
 }

@@ -1,6 +1,10 @@
 package broker
 
-import "time"
+import (
+	"time"
+
+	"github.com/penstock/penstock/broker/packet"
+)
 
 // stallPatience is how long a subscriber that takes nothing may hold up a
 // publisher (I7).
@@ -10,7 +14,7 @@ const stallPatience = 100 * time.Millisecond
 // journal, when too many acknowledgements wait for it, and subscribers, as
 // long as they make progress.
 func (c *conn) pause(b *burst) error {
-	if b.waits >= c.srv.o.ReceiveMaximum {
+	if b.waits >= c.srv.o.ReceiveMaximum && c.version < packet.V5 {
 		c.awaitRoom()
 		c.countOwed(b)
 	}
@@ -25,7 +29,8 @@ func (c *conn) pause(b *burst) error {
 
 // awaitRoom waits until fewer acknowledgements than the receive maximum wait
 // for the journal. Meanwhile the socket is not read and its keep-alive clock
-// stands still (C12).
+// stands still (C12). A 5.0 client knows the bound: what it sends beyond it is
+// an error, and its other packets are read.
 func (c *conn) awaitRoom() {
 	cl := c.client
 	cl.mu.Lock()
@@ -48,6 +53,7 @@ func (c *conn) awaitRoom() {
 // waitFor waits a little for a slow subscriber and reports whether to go on
 // waiting: not when it has caught up, takes nothing any more, or is gone.
 func (c *conn) waitFor(b *burst, sub *conn) bool {
+	held, known := unsent(sub.nc)
 	drained, left := sub.drainedAt(lowMark)
 	if drained == nil {
 		return false
@@ -59,7 +65,13 @@ func (c *conn) waitFor(b *burst, sub *conn) bool {
 	case <-drained:
 		return false
 	case <-b.timer.C:
-		return true
+		if known {
+			// Nothing unsent: the subscriber has taken all it was given, and it is
+			// the writer that has not had its turn.
+			now, _ := unsent(sub.nc)
+			known = now == 0 || now+leastProgress <= held
+		}
+		return sub.moves(known)
 	case <-sub.done:
 		return false
 	case <-c.done:
@@ -67,10 +79,13 @@ func (c *conn) waitFor(b *burst, sub *conn) bool {
 	}
 }
 
-// drainedAt returns a channel that is closed when the backlog is down to mark, and
-// how long to wait for that; nil when there is nothing to wait for. A
-// subscriber that has taken nothing for stallPatience is stalled: nobody waits
-// for it until it has caught up.
+// leastProgress is how many bytes a subscriber takes within stallPatience if it
+// is not to count as stalled: one that takes a byte now and then would hold up
+// others for as long as it likes.
+const leastProgress = 4 << 10
+
+// drainedAt returns a channel that is closed when the backlog is down to mark,
+// and how long to wait for it at most; nil when there is nothing to wait for.
 func (c *conn) drainedAt(mark int) (drained chan struct{}, left time.Duration) {
 	cl := c.client
 	cl.mu.Lock()
@@ -78,13 +93,25 @@ func (c *conn) drainedAt(mark int) (drained chan struct{}, left time.Duration) {
 	if cl.conn != c || c.out.stalled || c.backlog() <= mark {
 		return nil, 0
 	}
-	left = stallPatience - (c.srv.elapsed() - c.out.progress)
-	if left <= 0 {
-		c.out.stalled = true
-		return nil, 0
-	}
-	if c.out.drained == nil {
+	if c.out.drained == nil { // the first to wait: its patience begins now
 		c.out.drained = make(chan struct{})
+		c.out.progress = c.srv.elapsed()
 	}
-	return c.out.drained, left
+	return c.out.drained, stallPatience - (c.srv.elapsed() - c.out.progress)
+}
+
+// moves reports whether a subscriber for which somebody has waited made
+// progress; kernel says that its socket did. One that made none for
+// stallPatience is stalled: nobody waits for it until it has caught up.
+func (c *conn) moves(kernel bool) bool {
+	cl := c.client
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if kernel {
+		c.out.progress = c.srv.elapsed()
+	}
+	if c.srv.elapsed()-c.out.progress >= stallPatience {
+		c.out.stalled = true
+	}
+	return !c.out.stalled
 }

@@ -61,11 +61,11 @@ func (r *rawSocket) tryRead(fd uintptr) bool {
 	b := r.conn.borrow()
 	for {
 		r.n, r.err = syscall.Read(int(fd), b.space())
-		if r.err != syscall.EINTR {
+		if !errors.Is(r.err, syscall.EINTR) {
 			break
 		}
 	}
-	if r.err == syscall.EAGAIN {
+	if errors.Is(r.err, syscall.EAGAIN) {
 		r.conn.giveBack()
 		return false
 	}
@@ -87,9 +87,9 @@ func (r *rawSocket) tryWriteFD(fd uintptr) bool {
 	for {
 		n, err := syscall.Write(int(fd), r.out)
 		switch {
-		case err == syscall.EINTR:
+		case errors.Is(err, syscall.EINTR):
 			continue
-		case err == syscall.EAGAIN:
+		case errors.Is(err, syscall.EAGAIN):
 		case err != nil:
 			r.err = os.NewSyscallError("write", err)
 		default:

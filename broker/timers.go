@@ -51,7 +51,9 @@ func (t *timers) due(now int64) (x timer, ok bool, wait time.Duration) {
 	if left := t.heap[0].at - now; left > 0 {
 		return timer{}, false, time.Duration(left) * time.Millisecond
 	}
-	return heap.Pop(&t.heap).(timer), true, 0
+	x = t.heap[0]
+	heap.Pop(&t.heap)
+	return x, true, 0
 }
 
 // timerLoop does what is due until the server ends.
@@ -97,7 +99,13 @@ func (h timerHeap) Less(i, j int) bool { return h[i].at < h[j].at }
 func (h timerHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 
 // Push is for container/heap.
-func (h *timerHeap) Push(x any) { *h = append(*h, x.(timer)) }
+func (h *timerHeap) Push(x any) {
+	t, ok := x.(timer)
+	if !ok {
+		panic("BUG: not a timer")
+	}
+	*h = append(*h, t)
+}
 
 // Pop is for container/heap.
 func (h *timerHeap) Pop() any {

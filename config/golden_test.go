@@ -29,14 +29,17 @@ import (
 // What the other packages say is checked by their own tests: here, places shows
 // only where they point.
 func TestGolden(t *testing.T) {
-	datadriven.Walk(t, "testdata/golden", func(t *testing.T, path string) { //nolint:thelper // the body of a subtest
-		path, err := filepath.Abs(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Chdir(t.TempDir())
-		datadriven.RunTest(t, path, runCommand)
-	})
+	datadriven.Walk(t, "testdata/golden", runScript)
+}
+
+func runScript(t *testing.T, path string) {
+	t.Helper()
+	path, err := filepath.Abs(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	datadriven.RunTest(t, path, runCommand)
 }
 
 func runCommand(t *testing.T, d *datadriven.TestData) string {
@@ -103,8 +106,7 @@ func show(t *testing.T, part string, paths, env []string) string {
 	var out strings.Builder
 	switch {
 	case err != nil:
-		var list problem.List
-		if !errors.As(err, &list) {
+		if _, ok := errors.AsType[problem.List](err); !ok {
 			out.WriteString("environment: ")
 		}
 		out.WriteString(err.Error() + "\n")

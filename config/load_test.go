@@ -166,3 +166,13 @@ func TestLargeFiles(t *testing.T) {
 		t.Errorf("%d complaints about names used twice", len(list))
 	}
 }
+
+// TestManyMistakes: a file full of them ends soon all the same.
+func TestManyMistakes(t *testing.T) {
+	for _, line := range []string{"a: !x\n", "a: b: c\n", "- [a: {b\n"} {
+		_, err := config.Parse("a.yaml", []byte(strings.Repeat(line, 3000)), nil)
+		if list, ok := errors.AsType[problem.List](err); !ok || len(list) == 0 {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+}

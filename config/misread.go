@@ -117,21 +117,21 @@ func alphanumeric(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 }
 
-// tagged finds the next tag, which must not stay: one without a value on its
-// line takes the lines that follow as its value.
-func (d *document) tagged(src *source, file *ast.File) (seg segment, found bool) {
+// tagged finds the tags, which must not stay: one without a value on its line
+// takes the lines that follow as its value.
+func (d *document) tagged(src *source, file *ast.File) (tags []segment) {
 	for _, doc := range file.Docs {
 		if doc.Body == nil {
 			continue
 		}
 		for _, n := range ast.Filter(ast.TagType, doc.Body) {
-			seg = valueAt(src, start(src, n))
+			seg := valueAt(src, start(src, n))
 			if _, again := d.broken[seg.from]; !again && seg.to > seg.from {
-				return seg, true
+				tags = append(tags, seg)
 			}
 		}
 	}
-	return segment{}, false
+	return tags
 }
 
 // start returns where a node begins in the file.

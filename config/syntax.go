@@ -14,8 +14,12 @@ import (
 	"github.com/penstock/penstock/internal/problem"
 )
 
-// maxRepairs bounds how often one file is parsed again.
-const maxRepairs = 100
+// A file is parsed again at most so often, and a large one less often.
+const (
+	maxRepairs     = 100
+	maxRepairBytes = 16 << 20 // of all texts parsed for one file
+	maxBroken      = 1000     // values that are explained
+)
 
 // A document is what could be read of one file.
 type document struct {
@@ -35,7 +39,10 @@ type segment struct{ from, to int }
 func parse(src *source) (document, problem.List) {
 	doc := document{broken: map[int]segment{}}
 	text := src.text
-	for range maxRepairs {
+	for n := range maxRepairs {
+		if n > 10 && n*len(text) > maxRepairBytes || len(doc.broken) > maxBroken {
+			break
+		}
 		file, err := parseYAML(text)
 		if err != nil {
 			seg, ok := misread(src, err)
@@ -46,15 +53,19 @@ func parse(src *source) (document, problem.List) {
 			text = src.patch(blot(text, src, seg))
 			continue
 		}
-		seg, ok := doc.tagged(src, file)
-		if !ok {
+		tags := doc.tagged(src, file)
+		if len(tags) == 0 {
 			problems := doc.take(src, file)
 			return doc, problems
 		}
-		doc.broken[seg.from] = seg
-		text = src.patch(blot(text, src, seg))
+		for _, seg := range tags[:min(len(tags), maxBroken)] {
+			doc.broken[seg.from] = seg
+			text = blot(text, src, seg)
+		}
+		src.patch(text)
 	}
-	return doc, problem.List{src.problem(0, "too many values that YAML cannot read")}
+	p := src.problem(0, "too many texts are wrong for YAML to read the rest").WithHint("mend the others first")
+	return doc, problem.List{p}
 }
 
 // take makes the only document of the file the body.

@@ -6,12 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"log/slog"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/penstock/penstock/bridges"
@@ -48,6 +44,11 @@ func newFakeJournal() *fakeJournal { return &fakeJournal{cursors: map[uint32][]f
 
 // publish appends a message that rules want and returns its offset.
 func (j *fakeJournal) publish(topic, payload string, rules ...uint32) uint64 {
+	return j.publishSeen(topic, payload, func(*message.Message) {}, rules...)
+}
+
+// publishSeen shows the message to see before a lane can have it.
+func (j *fakeJournal) publishSeen(topic, payload string, see func(*message.Message), rules ...uint32) uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	offset := uint64(len(j.entries) + 1)
@@ -55,6 +56,7 @@ func (j *fakeJournal) publish(topic, payload string, rules ...uint32) uint64 {
 		ID:       message.ID{Journal: 1, Epoch: 1, Offset: offset},
 		Received: 1767225600000 + int64(offset), Client: "c", Topic: topic, QoS: 1, Payload: []byte(payload),
 	}
+	see(m)
 	j.entries = append(j.entries, fakeEntry{m, rules})
 	j.advance()
 	return offset
@@ -92,9 +94,9 @@ func (j *fakeJournal) Cursor(lane uint32) (journal.Cursor, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	list := j.cursors[lane]
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i].offset <= j.stored {
-			return list[i].cursor, true
+	for _, c := range slices.Backward(list) {
+		if c.offset <= j.stored {
+			return c.cursor, true
 		}
 	}
 	return journal.Cursor{}, false
@@ -314,95 +316,4 @@ func oneShard(*message.Record) (group, shard, gen uint32) { return 0, 0, 0 }
 // byTopic makes each topic its own shard.
 func byTopic(r *message.Record) (group, shard, gen uint32) {
 	return 1, uint32(r.Order), 0
-}
-
-// A rig is a lane with its fakes.
-type rig struct {
-	t       testing.TB
-	journal *fakeJournal
-	sink    bridges.Sink
-	config  pipelines.DeliveryConfig
-	rules   []uint32
-	dead    *pipelines.DeadLetters
-	path    string // of the dead letters
-	log     bytes.Buffer
-
-	lane   *pipelines.Lane
-	cancel context.CancelFunc
-	ended  chan error
-}
-
-func newRig(t testing.TB, sink bridges.Sink) *rig {
-	t.Helper()
-	r := &rig{t: t, journal: newFakeJournal(), sink: sink, rules: []uint32{1}}
-	r.path = filepath.Join(t.TempDir(), "dead-letters.jsonl")
-	r.openDead(0)
-	return r
-}
-
-func (r *rig) openDead(maxBytes int64) {
-	r.t.Helper()
-	var err error
-	r.dead, err = pipelines.OpenDeadLetters(pipelines.DeadLetterOptions{Path: r.path, MaxBytes: maxBytes})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	dead := r.dead
-	r.t.Cleanup(func() { dead.Close() })
-}
-
-func (r *rig) build() *pipelines.Lane {
-	r.t.Helper()
-	lane, err := pipelines.NewLane(pipelines.LaneOptions{
-		Name: "plant", Number: 7, Journal: r.journal, Evaluator: fakeRules{r.rules}, Sink: r.sink,
-		Delivery: r.config, DeadLetters: r.dead,
-		RuleName: func(n uint32) string { return "rule-" + strconv.Itoa(int(n)) },
-		Log:      slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{ReplaceAttr: noTime})),
-	})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return lane
-}
-
-func noTime(_ []string, a slog.Attr) slog.Attr {
-	if a.Key == slog.TimeKey {
-		return slog.Attr{}
-	}
-	return a
-}
-
-// start runs the lane.
-func (r *rig) start() {
-	r.t.Helper()
-	r.lane = r.build()
-	ctx, cancel := context.WithCancel(r.t.Context())
-	r.cancel, r.ended = cancel, make(chan error, 1)
-	lane := r.lane
-	go func() { r.ended <- lane.Run(ctx) }()
-}
-
-// stop ends the lane and returns what Run said.
-func (r *rig) stop() error {
-	r.cancel()
-	return <-r.ended
-}
-
-// total returns the sums of the lane's account, which must balance.
-func (r *rig) total() pipelines.RuleAccount {
-	r.t.Helper()
-	a := r.lane.Account()
-	pipelines.AssertBalanced(r.t, a)
-	return a.Total()
-}
-
-// order returns the values confirmed of one key.
-func (r *rig) order(key string) []string {
-	s, ok := r.sink.(*fakeSink)
-	if !ok {
-		s = &r.sink.(*shardedSink).fakeSink
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.gotBy[key])
 }

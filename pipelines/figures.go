@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // A dropReason says why a record was given up without a dead letter.
@@ -105,7 +106,7 @@ func decodeCounters(b []byte, keep func(rule uint32, f figures)) error {
 		var rule uint64
 		var f figures
 		if rule, ok = d.next(); ok {
-			ok = d.figures(&f)
+			ok = rule <= math.MaxUint32 && d.figures(&f)
 		}
 		if ok {
 			keep(uint32(rule), f)

@@ -151,7 +151,7 @@ func (l *Lane) Run(ctx context.Context) error {
 	writes, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	for ctx.Err() == nil && l.stop == nil {
-		if l.turn(writes) {
+		if l.turn(writes) && l.stop == nil {
 			l.wait(ctx)
 		}
 	}
@@ -186,9 +186,9 @@ func (l *Lane) turn(writes context.Context) (idle bool) {
 	l.schedule.expire(l.now)
 	l.read()
 	l.unblock()
+	l.keep() // before dispatch, which waits for what is stored
 	l.dispatch(writes)
 	l.letters.send(l.now)
-	l.keep()
 	l.ledger.publish()
 	return l.dry || !l.mayRead()
 }

@@ -27,7 +27,6 @@ type ledger struct {
 
 type ruleState struct {
 	number  uint32
-	wanted  bool // the evaluator has it; false for one that only the cursor knows
 	dirty   bool
 	live    figures
 	settled figures // of settled messages only: what the cursor holds
@@ -49,33 +48,31 @@ type mark struct {
 	size int32
 }
 
-// newLedger returns a ledger for the rules of an evaluator.
+// newLedger returns a ledger for the rules of an evaluator, whose numbers are
+// small: the journal gives them out from 1 on.
 func newLedger(rules []uint32) *ledger {
 	l := &ledger{}
 	for _, n := range rules {
-		l.rules[l.rule(n)].wanted = true
+		for int(n) >= len(l.index) {
+			l.index = append(l.index, 0)
+		}
+		l.rules = append(l.rules, ruleState{number: n})
+		l.index[n] = int32(len(l.rules))
 	}
 	l.public = make([]figures, len(l.rules))
 	return l
 }
 
-// rule returns the index of a rule number, which it adds when it is new.
-func (l *ledger) rule(number uint32) int32 {
-	for int(number) >= len(l.index) {
-		l.index = append(l.index, 0)
-	}
-	if l.index[number] == 0 {
-		l.rules = append(l.rules, ruleState{number: number})
-		l.index[number] = int32(len(l.rules))
-	}
-	return l.index[number] - 1
-}
-
 // restore takes over the counters of a stored cursor.
 func (l *ledger) restore(counters []byte) error {
 	err := decodeCounters(counters, func(number uint32, f figures) {
-		r := &l.rules[l.rule(number)]
-		r.live, r.settled = f, f
+		// A rule the lane no longer has keeps its figures, without an index.
+		r := ruleState{number: number, live: f, settled: f}
+		if i := l.find(number); i >= 0 {
+			l.rules[i] = r
+			return
+		}
+		l.rules = append(l.rules, r)
 	})
 	l.public = make([]figures, len(l.rules))
 	for i := range l.rules {
@@ -87,14 +84,19 @@ func (l *ledger) restore(counters []byte) error {
 // wanted turns rule numbers into the indexes of those the lane evaluates.
 func (l *ledger) wanted(numbers []uint32, dst []int32) []int32 {
 	for _, n := range numbers {
-		if int(n) >= len(l.index) || l.index[n] == 0 {
-			continue
-		}
-		if i := l.index[n] - 1; l.rules[i].wanted {
+		if i := l.find(n); i >= 0 {
 			dst = append(dst, i)
 		}
 	}
 	return dst
+}
+
+// find returns the index of a rule of the lane, -1 for any other.
+func (l *ledger) find(number uint32) int32 {
+	if int(number) >= len(l.index) {
+		return -1
+	}
+	return l.index[number] - 1
 }
 
 // begin enters a message; it stays open until end.

@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/penstock/penstock/internal/message"
@@ -68,7 +69,7 @@ func BenchmarkWhole(b *testing.B) { benchmark(b, benchRule("r", benchFrom, "", "
 // rule and through one of 10,000.
 func BenchmarkRules(b *testing.B) {
 	for _, n := range []int{1, 10_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			cfgs := make([]rules.Config, n)
 			for i := range cfgs {
 				cfgs[i] = benchRule(fmt.Sprintf("r-%d", i), fmt.Sprintf("plant%d/{line}/{machine}/telemetry", i), benchWhere, benchValue)

@@ -173,6 +173,10 @@ func (t *test) against(node ast.Node) bool {
 		t.literal, t.text = codec.Text, n.Value
 	case *ast.IntegerNode:
 		t.literal, t.integer, t.number = codec.Int, int64(n.Value), float64(n.Value)
+	case *ast.ConstantNode:
+		t.literal = codec.Int
+		t.integer, _ = n.Value.(int64)
+		t.number = float64(t.integer)
 	case *ast.FloatNode:
 		t.literal, t.number = codec.Float, n.Value
 	case *ast.BoolNode:

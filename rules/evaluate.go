@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"time"
 	"unsafe"
 
 	"github.com/expr-lang/expr/vm"
@@ -33,7 +32,6 @@ type Evaluator struct {
 	topics  map[string]string
 	name    []byte // scratch for topics
 	headers []message.Header
-	clock   clock
 }
 
 // A feed is a rule and those of its outputs that a lane serves.
@@ -147,7 +145,11 @@ func (e *Evaluator) run(p *program) (any, error) {
 		}
 		e.env[l.name] = v
 	}
-	return e.vm.Run(p.code, e.env)
+	v, err := e.vm.Run(p.code, e.env)
+	for _, l := range p.loads {
+		e.env[l.name] = nil // it would keep a block of the journal in memory
+	}
+	return v, err
 }
 
 func (e *Evaluator) load(v variable) (any, error) {
@@ -166,8 +168,9 @@ func (e *Evaluator) load(v variable) (any, error) {
 		return e.payload, nil
 	case fromSlot:
 		return e.slots[v.index].Any()
+	default:
+		return e.textOf(v), nil
 	}
-	return e.textOf(v), nil
 }
 
 // textOf returns a variable that is text.
@@ -212,21 +215,12 @@ func properties(p *message.Properties) map[string]any {
 	return m
 }
 
-// A clock remembers how the last time was written: messages come many to a
-// millisecond.
-type clock struct {
-	at   int64
-	text []byte
-}
-
 // appendReceived appends the time the message came in.
 func (e *Evaluator) appendReceived(dst []byte) []byte {
-	if e.clock.at != e.m.Received || e.clock.text == nil {
-		e.clock.at = e.m.Received
-		e.clock.text = codec.AppendTime(e.clock.text[:0], time.UnixMilli(e.m.Received).UTC())
-	}
-	return append(dst, e.clock.text...)
+	return codec.AppendTime(dst, e.m.Time())
 }
 
 // bytesOf returns the bytes of a text, which nobody changes.
-func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+func bytesOf(s string) []byte {
+	return unsafe.Slice(unsafe.StringData(s), len(s)) //nolint:gosec // records are immutable, as strings are
+}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -52,6 +53,10 @@ func (s *scope) parse(text string) (*tree, *problem.Problem) {
 		p := problem.New("", "an expression has at most %d bytes", maxExpression)
 		return nil, &p
 	}
+	written := text
+	if strconv.IntSize == 32 {
+		text = s.wideLiterals(text)
+	}
 	parsed, err := parser.ParseWithConfig(text, s.config)
 	if err != nil {
 		return nil, s.complaint(text, err)
@@ -70,7 +75,7 @@ func (s *scope) parse(text string) (*tree, *problem.Problem) {
 		r.failed.Offset = byteOffset(text, r.failed.Offset)
 		return nil, r.failed
 	}
-	return &tree{text: text, source: parsed.Source, node: node, typ: typ, scope: s}, nil
+	return &tree{text: written, source: parsed.Source, node: node, typ: typ, scope: s}, nil
 }
 
 // program compiles a part of the tree.

@@ -38,8 +38,7 @@ func newFault(kind, format string, args ...any) *fault {
 
 // at returns err as a fault of one key of the rule.
 func at(place string, err error) *fault {
-	var f *fault
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*fault](err); ok {
 		return &fault{f.kind, place, f.err}
 	}
 	return &fault{kindOf(err), place, plainError(err)}

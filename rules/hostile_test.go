@@ -3,7 +3,6 @@ package rules_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/penstock/penstock/rules"
 )
@@ -41,7 +40,7 @@ var hostile = []string{
 	`count(payload.list, upper(payload.text) == "")`,
 	`sum(payload.list, sum(payload.list, sum(payload.list)))`,
 	`map(payload.list, sort(payload.list))`,
-	`map(payload.list, fromJSON("[" + payload.text + "]"))`,
+	`map(payload.list, fromJSON(toJSON(payload.list)))`,
 	`sortBy(payload.list, count(payload.list, # > 3))`,
 }
 
@@ -50,7 +49,6 @@ func TestHostileRulesEnd(t *testing.T) {
 	text := strings.Repeat("x", 500_000)
 	payload := `{"list":[` + list + `],"text":"` + text + `","text2":"` + text + `"}`
 	for _, value := range hostile {
-		begin := time.Now()
 		set, problems := rules.Compile([]rules.Config{toFile("#", "", value)}, sinks)
 		if problems != nil {
 			t.Errorf("%s: %s", value, say(problems))
@@ -63,7 +61,6 @@ func TestHostileRulesEnd(t *testing.T) {
 		if len(out.Errors) != 1 || out.Errors[0].Kind != "budget" && !strings.Contains(out.Errors[0].Err.Error(), "too deep") {
 			t.Errorf("%s: %.300s", value, outcome(out))
 		}
-		t.Logf("%6d ms  %s", time.Since(begin).Milliseconds(), value)
 	}
 }
 

@@ -146,13 +146,30 @@ func lessOrEqual(l, r any) bool {
 	return runtime.LessOrEqual(l, r)
 }
 
+func more(l, r any) bool {
+	if x, y, ok := integers(l, r); ok {
+		return x > y
+	}
+	return runtime.More(l, r)
+}
+
+func moreOrEqual(l, r any) bool {
+	if x, y, ok := integers(l, r); ok {
+		return x >= y
+	}
+	return runtime.MoreOrEqual(l, r)
+}
+
+// maxDigits is how many digits round knows, before and behind the point.
+const maxDigits = 18
+
 // round rounds half away from zero to so many digits behind the point.
 func round(args []any) (any, error) {
 	digits := int64(0)
 	if len(args) == 2 {
 		var ok bool
-		if digits, ok = integer(args[1]); !ok || digits < -18 || digits > 18 {
-			return nil, fmt.Errorf("round: digits are a whole number from -18 to 18")
+		if digits, ok = integer(args[1]); !ok || digits < -maxDigits || digits > maxDigits {
+			return nil, fmt.Errorf("round: digits are a whole number from -%d to %d", maxDigits, maxDigits)
 		}
 	}
 	if x, ok := integer(args[0]); ok && digits >= 0 {
@@ -162,12 +179,16 @@ func round(args []any) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("round: a number was expected, not %s", typeName(args[0]))
 	}
-	scale := math.Pow(10, math.Abs(float64(digits)))
+	return roundFloat(x, digits), nil
+}
+
+func roundFloat(x float64, digits int64) float64 {
+	scale := math.Pow10(int(max(digits, -digits)))
 	if digits < 0 {
-		return math.Round(x/scale) * scale, nil
+		return math.Round(x/scale) * scale
 	}
 	if scaled := x * scale; math.Abs(scaled) < 1<<53 {
-		return math.Round(scaled) / scale, nil
+		return math.Round(scaled) / scale
 	}
-	return x, nil // no digits are left to round
+	return x // no digits are left to round
 }

@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -260,7 +261,7 @@ func TestEvaluatorsOfManyLanesAtOnce(t *testing.T) {
 			e := set.Evaluator("file")
 			for i := range 500 {
 				var out message.Outcome
-				e.Evaluate(1, publish(fmt.Sprint(lane), fmt.Sprintf(`{"x":%d,"l":[%d]}`, i+2, lane)), &out)
+				e.Evaluate(1, publish(strconv.Itoa(lane), fmt.Sprintf(`{"x":%d,"l":[%d]}`, i+2, lane)), &out)
 				want := fmt.Sprintf(`%d | - | {"n":"%d","s":%d,"x":%d}`, lane, lane, lane, i+3)
 				if got := outcome(&out); got != want {
 					t.Errorf("%s, want %s", got, want)

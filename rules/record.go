@@ -3,6 +3,7 @@ package rules
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 
 	"github.com/penstock/penstock/internal/message"
 )
@@ -141,7 +142,7 @@ func (e *Evaluator) fillHeaders(r *message.Record, o *numbered, out *message.Out
 		headers = setHeader(headers, o.headers[i].name, value)
 	}
 	e.headers = e.headers[:begin+len(headers)]
-	r.Headers = headers[:len(headers):len(headers)]
+	r.Headers = slices.Clip(headers)
 	return nil
 }
 

@@ -57,6 +57,7 @@ func (c *ruleCompiler) compile() {
 	}
 	c.outputs()
 	c.trials()
+	c.rule.scope.finish()
 }
 
 func (c *ruleCompiler) name() {

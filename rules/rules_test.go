@@ -268,6 +268,7 @@ func TestValues(t *testing.T) {
 		`{x: {y: {z: line}, w: payload.a.c}}`:                                                                  `{"x":{"w":"x","y":{"z":"7"}}}`,
 		`{r: round(payload.temp, 1), r0: round(payload.temp), rn: round(1234.5, -2), ri: round(payload.n, 2)}`: `{"r":91.3,"r0":91,"ri":9007199254740993,"rn":1200}`,
 		`{f: payload.temp * 2, i: payload.list[0] * 2, d: payload.list[0] / 2}`:                                `{"d":0.5,"f":182.5,"i":2}`,
+		`{a: round(payload.temp * 1, 1), b: round(payload.temp, 0), c: round(payload.temp, int(line))}`:        `{"a":91.3,"b":91,"c":91.25}`,
 		`{a: payload.a, l: payload.list}`:                                                                      `{"a":{"b":[{"v":1},{"v":2}],"c":"x"},"l":[1,2,3]}`,
 		`map(payload.items, .id)`:                                                                              "[1,2]",
 		`map(payload.items, {{id: .id, line: line}})`:                                                          `[{"id":1,"line":"7"},{"id":2,"line":"7"}]`,
@@ -321,14 +322,16 @@ const canonicalPress = `{"a":{"b":[{"v":1},{"v":2}],"c":"x"},"esc":"a\"b","items
 
 func TestValueErrors(t *testing.T) {
 	for value, want := range map[string]string{
-		`payload.nope`:           "nil | to[0].value: there is no value, and the output does not say tombstone: true",
-		`nil`:                    "nil | to[0].value: there is no value, and the output does not say tombstone: true",
-		`{x: payload.nope * 2}`:  "type | to[0].value: invalid operation: nothing * number",
-		`{x: 1 / 0}`:             "number | to[0].value: a number that is infinite or not a number cannot be written as JSON",
-		`{x: raw}`:               "",
-		`{x: payload.state + 1}`: "type | to[0].value: invalid operation: text + number",
-		`{x: bogus}`:             "",
-		`first(payload.state)`:   "",
+		`payload.nope`:                 "nil | to[0].value: there is no value, and the output does not say tombstone: true",
+		`nil`:                          "nil | to[0].value: there is no value, and the output does not say tombstone: true",
+		`{x: payload.nope * 2}`:        "type | to[0].value: invalid operation: nothing * number",
+		`{x: 1 / 0}`:                   "number | to[0].value: a number that is infinite or not a number cannot be written as JSON",
+		`{x: raw}`:                     "",
+		`{x: payload.state + 1}`:       "type | to[0].value: invalid operation: text + number",
+		`{x: round(payload.state, 1)}`: "type | to[0].value: round: a number was expected, not text",
+		`{x: round(payload.temp, 99)}`: "type | to[0].value: round: digits are a whole number from -18 to 18",
+		`{x: bogus}`:                   "",
+		`first(payload.state)`:         "",
 	} {
 		set, problems := rules.Compile([]rules.Config{toFile("#", "", value)}, sinks)
 		if problems != nil {

@@ -76,12 +76,14 @@ type scope struct {
 	variables map[string]variable // also the slots, under the names the rewriter gave them
 	paths     codec.Paths
 	config    *conf.Config
+	env       types.Map        // the types of all that has a name
+	literals  map[string]int64 // names that stand for integers, see wideLiterals
 }
 
 // newScope returns the scope of a rule. functions is shared and only read.
 func newScope(captures []capture, functions conf.FunctionsTable) *scope {
-	s := &scope{captures: captures, variables: map[string]variable{}}
 	env := types.Map{}
+	s := &scope{captures: captures, variables: map[string]variable{}, env: env, literals: map[string]int64{}}
 	for name, e := range scopeNames() {
 		env[name] = e.typ
 		s.variables[name] = variable{source: e.source}
@@ -98,6 +100,10 @@ func newScope(captures []capture, functions conf.FunctionsTable) *scope {
 	s.config.WithEnv(env)
 	return s
 }
+
+// finish lets go of what only compiling needs: ten thousand rules would keep
+// ten thousand tables of functions.
+func (s *scope) finish() { s.config, s.env, s.literals, s.variables = nil, nil, nil, nil }
 
 // names returns everything an expression of the scope may call or read.
 func (s *scope) names() []string {

@@ -132,7 +132,7 @@ func quoteEnd(text string, i int) int {
 
 // commentEnd returns the index behind the comment that begins at i, or i.
 func commentEnd(text string, i int) int {
-	end := ""
+	var end string
 	switch {
 	case strings.HasPrefix(text[i:], "//"):
 		end = "\n"
@@ -236,8 +236,9 @@ func fillSlot(dst []byte, v codec.Value) ([]byte, error) {
 		return codec.Append(dst, n, len(v.Raw)+32)
 	case codec.Absent, codec.Null:
 		return dst, newFault(kindNil, "a name has a hole, but there is nothing to fill it with")
+	default:
+		return dst, newFault(kindType, "a hole in a name takes text, a number or true or false, not a list or map")
 	}
-	return dst, newFault(kindType, "a hole in a name takes text, a number or true or false, not a list or map")
 }
 
 func (e *Evaluator) fillValue(dst []byte, v any) ([]byte, error) {

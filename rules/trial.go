@@ -115,17 +115,8 @@ func (c *ruleCompiler) givenPayload(path string, g *GivenConfig, m *message.Mess
 
 func (c *ruleCompiler) givenProperties(path string, given map[string]any, p *message.Properties) {
 	text := func(v any) string { return strings.Trim(fmt.Sprint(v), "\n") }
-	number := func(key string, v any) uint32 {
-		n, ok := integer(v)
-		if u, isUnsigned := v.(uint64); isUnsigned {
-			n, ok = int64(u), true
-		}
-		if !ok || n < 0 || n > 1<<32-1 {
-			c.complain(path+"."+key, "%s is a whole number", key)
-		}
-		return uint32(n)
-	}
-	for key, v := range given {
+	for _, key := range sortedKeys(given) {
+		v := given[key]
 		switch key {
 		case "content_type":
 			p.ContentType = text(v)
@@ -134,9 +125,9 @@ func (c *ruleCompiler) givenProperties(path string, given map[string]any, p *mes
 		case "correlation_data":
 			p.CorrelationData = []byte(text(v))
 		case "message_expiry":
-			p.MessageExpiry, p.HasMessageExpiry = number(key, v), true
+			p.MessageExpiry, p.HasMessageExpiry = c.givenNumber(path+"."+key, key, v), true
 		case "payload_format":
-			p.PayloadFormat, p.HasPayloadFormat = byte(number(key, v)), true
+			p.PayloadFormat, p.HasPayloadFormat = byte(c.givenNumber(path+"."+key, key, v)), true
 		case "user":
 			c.givenUser(path, v, p)
 		default:
@@ -148,14 +139,25 @@ func (c *ruleCompiler) givenProperties(path string, given map[string]any, p *mes
 	}
 }
 
+func (c *ruleCompiler) givenNumber(path, key string, v any) uint32 {
+	n, ok := integer(v)
+	if unsigned, is := v.(uint64); is {
+		n, ok = int64(unsigned), true
+	}
+	if !ok || n < 0 || n > 1<<32-1 {
+		c.complain(path, "%s is a whole number", key)
+	}
+	return uint32(n)
+}
+
 func (c *ruleCompiler) givenUser(path string, v any, p *message.Properties) {
 	user, err := stringMap(v)
 	if err != nil {
 		c.complain(path+".user", "user is a map of text")
 		return
 	}
-	for name, value := range user {
-		p.UserProperties = append(p.UserProperties, message.UserProperty{Name: name, Value: fmt.Sprint(value)})
+	for _, name := range sortedKeys(user) {
+		p.UserProperties = append(p.UserProperties, message.UserProperty{Name: name, Value: fmt.Sprint(user[name])})
 	}
 }
 

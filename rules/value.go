@@ -26,6 +26,9 @@ type part struct {
 	json  []byte
 	value variable // written directly, unless
 	code  *program // there is a program
+	// round: the program rounds the field value to so many digits, which a
+	// number needs no program for; nil otherwise.
+	round *int64
 }
 
 // value compiles a `value`. A map that is written out is compiled key by key:
@@ -84,7 +87,31 @@ func (b *valueBuilder) node(node ast.Node) {
 		b.failed = p
 		return
 	}
-	b.add(part{code: code})
+	added := part{code: code}
+	if slot, digits, ok := b.rounded(node); ok {
+		added.value, added.round = slot, &digits
+	}
+	b.add(added)
+}
+
+// rounded recognizes round(FIELD) and round(FIELD, DIGITS), the one function
+// that many outputs need.
+func (b *valueBuilder) rounded(node ast.Node) (slot variable, digits int64, ok bool) {
+	n, ok := node.(*ast.CallNode)
+	if !ok || len(n.Arguments) < 2 {
+		return slot, 0, false
+	}
+	callee, isName := n.Callee.(*ast.IdentifierNode)
+	slot, ok = b.tree.scope.variableOf(n.Arguments[1])
+	if !isName || callee.Value != internal+"round" || !ok || slot.source != fromSlot {
+		return slot, 0, false
+	}
+	if len(n.Arguments) == 2 {
+		return slot, 0, true
+	}
+	value, _ := constantValue(n.Arguments[2])
+	digits, ok = integer(value)
+	return slot, digits, ok && digits >= 0 && digits <= maxDigits
 }
 
 func (b *valueBuilder) add(p part) {
@@ -211,6 +238,8 @@ func (e *Evaluator) writeAny(dst []byte, v any) (_ []byte, null bool, err error)
 // writePart appends a part as JSON.
 func (e *Evaluator) writePart(dst []byte, p *part) ([]byte, error) {
 	switch {
+	case p.round != nil && e.slots[p.value.index].Number():
+		return writeRounded(dst, e.slots[p.value.index], *p.round)
 	case p.code != nil:
 		v, err := e.run(p.code)
 		if err != nil {
@@ -226,6 +255,17 @@ func (e *Evaluator) writePart(dst []byte, p *part) ([]byte, error) {
 		return append(dst, '"'), err
 	}
 	return codec.AppendText(dst, e.textOf(p.value)), nil
+}
+
+func writeRounded(dst []byte, v codec.Value, digits int64) ([]byte, error) {
+	if v.Kind == codec.Int {
+		return append(dst, v.Raw...), nil
+	}
+	f, err := v.Float64()
+	if err != nil {
+		return dst, err
+	}
+	return codec.AppendFloat(dst, roundFloat(f, digits))
 }
 
 // writeSlot appends a field of the payload as JSON. Scalars keep the text they

@@ -36,18 +36,18 @@ type Connector struct {
 // A Peer is one destination under test: a cluster, a server, a folder.
 type Peer struct {
 	// Destination makes a new, empty place and returns the Record.Topic for it.
-	Destination func(t *testing.T) string
+	Destination func(t testing.TB) string
 	// Sink returns a new sink that is not open. Time-outs should be a few
 	// seconds, for the tests in which the peer does not answer.
-	Sink func(t *testing.T, destination string) bridges.Sink
+	Sink func(t testing.TB, destination string) bridges.Sink
 	// Records reads the place back, by other code than the sink's.
-	Records func(t *testing.T, destination string) []Received
+	Records func(t testing.TB, destination string) []Received
 
-	Stop, Restart func(t *testing.T) // Restart
-	Freeze, Thaw  func(t *testing.T) // Freeze
+	Stop, Restart func(t testing.TB) // Restart
+	Freeze, Thaw  func(t testing.TB) // Freeze
 	// Intruder is a sink whose credentials are wrong. Secret is a part of them
 	// that no error may show.
-	Intruder func(t *testing.T, destination string) (sink bridges.Sink, secret string)
+	Intruder func(t testing.TB, destination string) (sink bridges.Sink, secret string)
 	TooLarge func(r *message.Record) // makes a record one that is refused for its size
 	Poison   func(r *message.Record) // makes a record one that is refused for what it holds
 }
@@ -82,7 +82,7 @@ func Run(t *testing.T, c Connector) {
 		name  string
 		own   bool
 		needs []Capability
-		run   func(*testing.T, *bench)
+		run   func(*bench)
 	}{
 		{"delivery", false, nil, delivery},
 		{"values", false, nil, values},
@@ -100,9 +100,9 @@ func Run(t *testing.T, c Connector) {
 			continue
 		}
 		t.Run(s.name, func(t *testing.T) {
-			b := &bench{Connector: c, peer: c.Peer(t, s.own)}
+			b := &bench{T: t, Connector: c, peer: c.Peer(t, s.own)}
 			b.complete(t, s.needs)
-			s.run(t, b)
+			s.run(b)
 		})
 	}
 }
@@ -118,6 +118,7 @@ func (c Connector) lacks(needs []Capability) (Capability, string) {
 
 // bench is one test's peer and what may be asked of it.
 type bench struct {
+	*testing.T
 	Connector
 	peer Peer
 }

@@ -91,8 +91,8 @@ func TestSuite(t *testing.T) {
 	peer := func(*testing.T, bool) bridgetest.Peer {
 		p := &fakePeer{up: true}
 		p.open = sync.NewCond(&p.mu)
-		set := func(flag *bool, value bool) func(*testing.T) {
-			return func(*testing.T) {
+		set := func(flag *bool, value bool) func(testing.TB) {
+			return func(testing.TB) {
 				p.mu.Lock()
 				defer p.mu.Unlock()
 				*flag = value
@@ -100,10 +100,10 @@ func TestSuite(t *testing.T) {
 		}
 		spoil := func(r *message.Record) { r.Value = []byte("spoilt") }
 		return bridgetest.Peer{
-			Destination: func(*testing.T) string { return "t" },
-			Sink:        func(*testing.T, string) bridges.Sink { return &fakeSink{p, true} },
-			Intruder:    func(*testing.T, string) (bridges.Sink, string) { return &fakeSink{p, false}, "secret" },
-			Records:     func(*testing.T, string) []bridgetest.Received { return p.records },
+			Destination: func(testing.TB) string { return "t" },
+			Sink:        func(testing.TB, string) bridges.Sink { return &fakeSink{p, true} },
+			Intruder:    func(testing.TB, string) (bridges.Sink, string) { return &fakeSink{p, false}, "secret" },
+			Records:     func(testing.TB, string) []bridgetest.Received { return p.records },
 			Stop:        set(&p.up, false), Restart: set(&p.up, true),
 			Freeze: set(&p.frozen, true), Thaw: set(&p.frozen, false),
 			Poison: spoil,

@@ -13,7 +13,8 @@ import (
 )
 
 // delivery: everything arrives once, in order per key.
-func delivery(t *testing.T, b *bench) {
+func delivery(b *bench) {
+	t := b.T
 	d := b.peer.Destination(t)
 	all := records(d, 5000, 50)
 	if refused := b.opened(t, d).mustDeliver(t, all); len(refused) > 0 {
@@ -23,7 +24,8 @@ func delivery(t *testing.T, b *bench) {
 }
 
 // values: whatever bytes a record holds arrive as they are.
-func values(t *testing.T, b *bench) {
+func values(b *bench) {
+	t := b.T
 	d := b.peer.Destination(t)
 	texts := []string{
 		"plain", "", "日本語 grüße 🏭", `{"a": [1, 2.5, null], "b": "\u0000"}`, "   spaces   ", strings.Repeat("large ", 40_000),
@@ -73,11 +75,12 @@ func (b *bench) arrived(t *testing.T, sent []message.Record, got []Received) {
 	}
 }
 
-func tooLarge(t *testing.T, b *bench) { oneRefused(t, b, b.peer.TooLarge) }
-func poison(t *testing.T, b *bench)   { oneRefused(t, b, b.peer.Poison) }
+func tooLarge(b *bench) { oneRefused(b, b.peer.TooLarge) }
+func poison(b *bench)   { oneRefused(b, b.peer.Poison) }
 
 // oneRefused: a record that is refused does not keep others from arriving.
-func oneRefused(t *testing.T, b *bench, spoil func(*message.Record)) {
+func oneRefused(b *bench, spoil func(*message.Record)) {
+	t := b.T
 	d := b.peer.Destination(t)
 	all := records(d, 500, 5)
 	spoil(&all[123])
@@ -90,7 +93,8 @@ func oneRefused(t *testing.T, b *bench, spoil func(*message.Record)) {
 
 // wrongCredentials: the destination is unavailable, the error says why and
 // does not show the secret.
-func wrongCredentials(t *testing.T, b *bench) {
+func wrongCredentials(b *bench) {
+	t := b.T
 	d := b.peer.Destination(t)
 	sink, secret := b.peer.Intruder(t, d)
 	c := openSink(t, sink)
@@ -109,7 +113,8 @@ func wrongCredentials(t *testing.T, b *bench) {
 
 // downAtStart: a peer that is down is Unavailable, and gets everything when it
 // is back.
-func downAtStart(t *testing.T, b *bench) {
+func downAtStart(b *bench) {
+	t := b.T
 	d := b.peer.Destination(t)
 	b.peer.Stop(t)
 	c := b.opened(t, d)
@@ -124,7 +129,8 @@ func downAtStart(t *testing.T, b *bench) {
 }
 
 // restart: the peer goes away in mid-stream, twice.
-func restart(t *testing.T, b *bench) {
+func restart(b *bench) {
+	t := b.T
 	d := b.peer.Destination(t)
 	c := b.opened(t, d)
 	all := records(d, 30_000, 100)
@@ -165,7 +171,8 @@ func notify(c chan<- struct{}) {
 }
 
 // frozen: the peer hangs until a write has given up, then goes on.
-func frozen(t *testing.T, b *bench) {
+func frozen(b *bench) {
+	t := b.T
 	d := b.peer.Destination(t)
 	c := b.opened(t, d)
 	all := records(d, 6000, 60)
@@ -188,7 +195,8 @@ func frozen(t *testing.T, b *bench) {
 
 // shutdown: a write that hangs ends with its context, and a new sink repeats
 // what was open without loss.
-func shutdown(t *testing.T, b *bench) {
+func shutdown(b *bench) {
+	t := b.T
 	d := b.peer.Destination(t)
 	all := records(d, 2000, 20)
 	sink := b.peer.Sink(t, d)

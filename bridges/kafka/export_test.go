@@ -27,7 +27,7 @@ func Encoder(name string) func([]message.Record) []byte {
 
 // Hasten makes a sink that is not open lose its patience sooner.
 func Hasten(s *Sink) {
-	s.timing.produce, s.timing.metadata, s.timing.missing = 2*time.Second, time.Second, 1500*time.Millisecond
+	s.timing.produce, s.timing.metadata, s.timing.missing = 3*time.Second, 3*time.Second, 1500*time.Millisecond
 }
 
 // EncodePicked encodes some of the records.
@@ -35,3 +35,6 @@ func EncodePicked(batch []message.Record, pick []int32) []byte {
 	out, _ := appendBatch(nil, batch, pick, unstamped(), codec{}, nil)
 	return out
 }
+
+// HastenRefresh makes a sink that is not open look for new partitions often.
+func HastenRefresh(s *Sink) { s.timing.period = 20 * time.Millisecond }

@@ -279,61 +279,43 @@ func TestPartitionWithoutLeader(t *testing.T) {
 	write(t, s, zero)
 }
 
-func TestUnknownTopic(t *testing.T) {
+// A batch that is held up for longer than the refresher remembers unused topics
+// keeps its topic in use.
+func TestLongOutageOfAPartition(t *testing.T) {
 	c := fake(t)
 	s, err := kafka.New(at(c), kafka.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	kafka.Hasten(s) // a topic may be missing for 1.5 s
+	kafka.HastenRefresh(s) // a period is 20 ms
 	if err := s.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close(t.Context())
-	batch := records("later", 10)
-	if _, _, gen := s.Shard(&batch[0]); gen != 0 {
-		t.Errorf("gen %d of a topic nobody knows", gen)
+	write(t, s, one(5, 1))
+	fault := c.Fault(
+		kfake.Fault{Keys: []kmsg.Key{kmsg.Metadata}, Topic: "t", Partitions: []int32{0}, Err: kerr.LeaderNotAvailable, Count: -1},
+		kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t", Partitions: []int32{0}, Err: kerr.NotLeaderForPartition, Count: -1},
+	)
+	batch := one(5, 1000)
+	for began := time.Now(); time.Since(began) < 1500*time.Millisecond; {
+		if err := s.Write(t.Context(), batch); err == nil {
+			t.Fatal("written without a leader")
+		}
 	}
-	var retry *bridges.Retry
-	if err := s.Write(t.Context(), batch); !errors.As(err, &retry) {
-		t.Fatalf("first write: %v, want Retry", err)
-	}
-	began := time.Now()
-	allRefused(t, try(t, s, batch), len(batch))
-	if took := time.Since(began); took < time.Second {
-		t.Errorf("refused after %v", took)
-	}
-	began = time.Now()
-	allRefused(t, s.Write(t.Context(), records("later", 3)), 3)
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("the second refusal took %v", took)
-	}
-	allRefused(t, s.Write(t.Context(), records("no such name!", 3)), 3)
-	createTopic(t, c, "later", 3)
+	fault.Remove()
 	write(t, s, batch)
-	if _, _, gen := s.Shard(&batch[0]); gen == 0 {
-		t.Error("the mapping is still unknown")
-	}
+	stored1(t, c, join(one(5, 1), batch))
 }
 
-func createTopic(t *testing.T, c *kfake.Cluster, name string, partitions int) {
-	t.Helper()
-	if err := kafkatest.At(c.ListenAddrs()[0]).MakeTopic(name, partitions); err != nil {
+func TestWriteAfterCloseEnds(t *testing.T) {
+	c := fake(t)
+	s := open(t, at(c))
+	if err := s.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func allRefused(t *testing.T, err error, n int) {
-	t.Helper()
-	var partial *bridges.Partial
-	if !errors.As(err, &partial) || len(partial.Failed) != n {
-		t.Fatalf("write: %v, want all of %d refused", err, n)
-	}
-	for i, err := range partial.Failed {
-		var reject *bridges.Reject
-		if !errors.As(err, &reject) {
-			t.Errorf("record %d: %v, want Reject", i, err)
-		}
+	if err := s.Write(t.Context(), one(1, 1)); err == nil {
+		t.Error("written by a closed sink")
 	}
 }
 

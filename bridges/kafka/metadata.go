@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -16,7 +18,8 @@ import (
 // needs to know and once per period. Its goroutine starts with Open and ends
 // with Close.
 type refresher struct {
-	wake chan struct{} // capacity 1: one call that nobody has taken yet is enough
+	wake  chan struct{} // capacity 1: one call that nobody has taken yet is enough
+	ended chan struct{} // closed when there will be no more rounds
 
 	mu   sync.Mutex
 	next *refresh // guarded by mu: the one that has not begun
@@ -30,7 +33,9 @@ type refresh struct {
 }
 
 func newRefresher() *refresher {
-	return &refresher{wake: make(chan struct{}, 1), next: &refresh{done: make(chan struct{})}}
+	return &refresher{
+		wake: make(chan struct{}, 1), ended: make(chan struct{}), next: &refresh{done: make(chan struct{})},
+	}
 }
 
 // ask makes the refresher start a round soon.
@@ -51,6 +56,8 @@ func (s *Sink) refresh(ctx context.Context) error {
 	select {
 	case <-round.done:
 		return round.err
+	case <-s.meta.ended:
+		return net.ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -58,19 +65,24 @@ func (s *Sink) refresh(ctx context.Context) error {
 
 // watch runs the refresher until ctx ends.
 func (s *Sink) watch(ctx context.Context) {
+	defer close(s.meta.ended)
 	period := time.NewTicker(s.timing.period)
 	defer period.Stop()
 	for {
+		periodic := false
 		select {
 		case <-ctx.Done():
-			s.meta.begin().end(ctx.Err())
 			return
 		case <-period.C:
-			s.topics.age()
+			periodic = true
 		case <-s.meta.wake:
 		}
 		round := s.meta.begin()
-		round.end(s.learn(ctx))
+		err := s.learn(ctx)
+		round.end(err)
+		if periodic && err == nil { // in an outage every topic is idle
+			s.topics.age()
+		}
 		pause(ctx, s.timing.gap) // a storm of callers becomes one request per gap
 	}
 }
@@ -177,11 +189,18 @@ func permanent(err error) bool {
 
 // explain names what a person can mend.
 func (s *Sink) explain(err error) error {
+	sasl, closed := s.config.SASL, errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 	switch {
 	case errors.Is(err, kafka.SASLAuthenticationFailed):
-		return fmt.Errorf("log in to kafka as %q with %s: %w", s.config.SASL.User, s.config.SASL.Mechanism, err)
+		return fmt.Errorf("log in to kafka as %q with %s: %w", sasl.User, sasl.Mechanism, err)
 	case errors.Is(err, kafka.UnsupportedSASLMechanism):
-		return fmt.Errorf("kafka does not offer the SASL mechanism %s: %w", s.config.SASL.Mechanism, err)
+		return fmt.Errorf("kafka does not offer the SASL mechanism %s: %w", sasl.Mechanism, err)
+	case errors.Is(err, kafka.IllegalSASLState):
+		return fmt.Errorf("kafka at %s takes no log-in, leave sasl out or use its SASL port: %w", s.addr, err)
+	case closed && s.config.TLS != nil:
+		return fmt.Errorf("kafka at %s closed the connection, is that its TLS port? %w", s.addr, err)
+	case closed && sasl == nil:
+		return fmt.Errorf("kafka at %s closed the connection, does it want tls or sasl? %w", s.addr, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("no kafka broker answered within %v at %s", s.timing.metadata, s.addr)
 	}

@@ -154,10 +154,11 @@ func (s *Sink) sayInsecure() {
 
 // Close ends the connections. What was not confirmed stays with the lane.
 func (s *Sink) Close(context.Context) error {
-	if s.stop != nil {
-		s.stop()
-		s.stopped.Wait()
+	if s.stop == nil {
+		return nil // never opened
 	}
+	s.stop()
+	s.stopped.Wait()
 	s.transport.CloseIdleConnections()
 	return nil
 }

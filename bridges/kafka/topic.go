@@ -145,6 +145,13 @@ func (t *topic) learn(m *metadata.ResponseTopic, now time.Time) {
 	t.setLayout(leaders)
 }
 
+// touch notes that the topic is in use, so that the refresher asks for it.
+func (t *topic) touch() {
+	if !t.used.Load() {
+		t.used.Store(true)
+	}
+}
+
 // setLayout is called with mu held.
 func (t *topic) setLayout(leaders []int32) {
 	for len(t.partitions) < len(leaders) {

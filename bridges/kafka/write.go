@@ -120,6 +120,7 @@ func (s *Sink) Write(ctx context.Context, batch []message.Record) error {
 			return err
 		}
 	}
+	w.topic.touch()
 	w.enter()
 	err := s.push(ctx, w, batch)
 	w.leave()
@@ -141,11 +142,9 @@ func stillOpen(err error) bool {
 // begin splits a new batch by partition, once the partitions are known.
 func (s *Sink) begin(ctx context.Context, batch []message.Record) (*write, error) {
 	t := s.topics.find(batch[0].Topic)
-	if !t.used.Load() {
-		t.used.Store(true)
-	}
 	l := t.layout.Load()
 	if l == nil {
+		t.touch()
 		var err error
 		if l, err = s.locate(ctx, t, len(batch)); err != nil {
 			return nil, err

@@ -158,8 +158,8 @@ func find(lines []string, user string) int {
 // writeLines puts a whole new file in the place of the old one, so that a
 // reader or a power cut meets either the one or the other.
 func writeLines(path string, lines []string) error {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real // replace the file, not the link to it
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target // replace the file, not the link to it
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".users-*") // mode 0600
 	if err != nil {

@@ -32,12 +32,8 @@ func (o *Outbound) Attach(limit int, keep bool, b Bounds) {
 		o.startKeeping()
 	}
 	o.keep = o.keep || keep // what is in flight from before is kept in any case
-	if o.flight.used == 0 {
-		return
-	}
-	o.resend = o.flight.order()
-	for i := range o.flight.slots {
-		o.flight.slots[i].counted = false
+	if o.flight.used > 0 {
+		o.resend = o.flight.order()
 	}
 }
 
@@ -49,7 +45,7 @@ func (o *Outbound) startKeeping() {
 // Detach ends the connection. What remains gets memory of its own, since
 // nobody knows how long it will wait.
 func (o *Outbound) Detach() {
-	o.limit, o.window = 0, 0
+	o.limit, o.window, o.resend = 0, 0, nil
 	if !o.keep {
 		*o = Outbound{}
 		return
@@ -59,8 +55,9 @@ func (o *Outbound) Detach() {
 			d.Message = d.Message.Alone()
 		}
 	}
-	for i := range o.flight.kept {
-		if o.flight.slots[i].state != free {
+	for i := range o.flight.slots {
+		if s := &o.flight.slots[i]; s.state != free {
+			s.counted = false
 			alone(&o.flight.kept[i].Delivery)
 		}
 	}

@@ -39,7 +39,7 @@ var errTestsFailed = errors.New("rule tests failed")
 
 // run executes the command line and returns the exit code.
 func (c *command) run(ctx context.Context, args []string) int {
-	root := c.root()
+	root := c.root() //nolint:contextcheck // cobra hands ctx to the subcommand itself
 	root.SetArgs(args)
 	root.SetIn(c.stdin)
 	root.SetOut(c.stdout)

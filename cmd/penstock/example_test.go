@@ -105,7 +105,7 @@ func compareRecords(t *testing.T, got []kafkatest.Record, want []kafkaRecord) {
 				t.Errorf("record %q: header %s = %q, want %q", r.Key, name, r.Header(name), v)
 			}
 		}
-		if p := javaPartition(r.Key, 4); int(r.Partition) != p {
+		if p := javaPartition(r.Key, 4); r.Partition != p {
 			t.Errorf("record %q is in partition %d, the Java client puts it into %d", r.Key, r.Partition, p)
 		}
 	}

@@ -2,6 +2,9 @@ package main_test
 
 import (
 	"os"
+	"os/signal"
+	"runtime/pprof"
+	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -14,10 +17,32 @@ import (
 // as a process of its own.
 func TestMain(m *testing.M) {
 	if os.Getenv(asPenstock) != "" {
+		profileTo(os.Getenv("PENSTOCK_BENCH_PROFILE"))
 		penstock.Main()
 		return
 	}
 	testscript.Main(tests{m}, map[string]func(){"penstock": penstock.Main})
+}
+
+// profileTo writes a CPU profile of penstock until it is told to stop.
+func profileTo(path string) {
+	if path == "" {
+		return
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		panic(err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		panic(err)
+	}
+	stop := make(chan os.Signal, 1) // 1: the signal that also stops penstock
+	signal.Notify(stop, syscall.SIGTERM)
+	go func() {
+		<-stop
+		pprof.StopCPUProfile()
+		_ = f.Close()
+	}()
 }
 
 // tests ends the shared Kafka after the tests.

@@ -52,7 +52,7 @@ func (p *process) start() {
 // launch starts the process and follows its log.
 func (p *process) launch() {
 	p.t.Helper()
-	p.cmd = exec.CommandContext(context.WithoutCancel(p.t.Context()), os.Args[0], p.args...) //nolint:gosec // this test binary
+	p.cmd = exec.CommandContext(context.WithoutCancel(p.t.Context()), os.Args[0], p.args...)
 	p.cmd.Dir = p.dir
 	p.cmd.Env = append(append(os.Environ(), asPenstock+"=1"), p.env...)
 	stderr, err := p.cmd.StderrPipe()

@@ -94,8 +94,7 @@ func (d *Device) Run(ctx context.Context) error {
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
-		var refused *RefusedError
-		if errors.As(err, &refused) {
+		if _, refused := errors.AsType[*RefusedError](err); refused {
 			return err
 		}
 		select {

@@ -64,7 +64,7 @@ func (f *Factory) Stop() error {
 // machine is the source of one device: telemetry of a press whose temperature
 // swings, running most of the time.
 func (f *Factory) machine(i int, rate float64) Source {
-	random := rand.New(rand.NewPCG(uint64(i), 7)) //nolint:gosec // a simulation
+	random := rand.New(rand.NewPCG(uint64(i), 7))
 	topic := fmt.Sprintf("plant/%d/press-%d/telemetry", 1+i%8, i)
 	interval := time.Duration(float64(time.Second) / rate)
 	next := time.Now().Add(time.Duration(random.Int64N(int64(interval) + 1)))

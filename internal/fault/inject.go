@@ -22,15 +22,12 @@ type Fault struct {
 // Fired reports how many operations the fault made fail.
 func (f *Fault) Fired() int { return int(f.fired.Load()) }
 
-// take reports whether op fails by f.
+// take reports whether op fails by f. The injector calls it one at a time.
 func (f *Fault) take(op Op) bool {
-	if f.When != nil && !f.When(op) {
+	if f.Times > 0 && f.Fired() >= f.Times || f.When != nil && !f.When(op) {
 		return false
 	}
-	if n := f.fired.Add(1); f.Times > 0 && n > int64(f.Times) {
-		f.fired.Add(-1)
-		return false
-	}
+	f.fired.Add(1)
 	return true
 }
 

@@ -101,7 +101,7 @@ func awaitSpare(b *testing.B, j *journal.Journal) {
 		if s := j.Stats(); s.Bytes > 64<<20 {
 			return
 		}
-		time.Sleep(5 * time.Millisecond)
+		<-time.After(5 * time.Millisecond)
 	}
 	b.Fatal("no spare was prepared")
 }

@@ -70,7 +70,7 @@ func TestCrashAtEverySync(t *testing.T) {
 			weak: rapid.IntRange(0, 4).Draw(t, "sync off") == 0, cursor: map[uint64]journal.Cursor{}, number: map[string]uint32{},
 		}
 		mem := fault.NewMem()
-		for range rapid.IntRange(1, 4).Draw(t, "lives") {
+		for range rapid.IntRange(1, 3).Draw(t, "lives") {
 			mem = h.live(mem)
 		}
 	})
@@ -86,7 +86,7 @@ func (h *history) live(mem *fault.Mem) *fault.Mem {
 	l.in.Add(l.drawFault())
 	mem.Watch(l.shoot)
 	l.open()
-	for range rapid.IntRange(1, 40).Draw(h.t, "ops") {
+	for range rapid.IntRange(1, 25).Draw(h.t, "ops") {
 		l.step()
 	}
 	l.wait(l.j.Next() - 1)
@@ -181,7 +181,7 @@ func (l *life) shoot(op fault.Op) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.seen++; l.armed == nil || l.seen%l.every != 0 || len(l.photos) > 60 {
+	if l.seen++; l.armed == nil || l.seen%l.every != 0 || len(l.photos) > 15 {
 		return
 	}
 	stored := l.armed.Stored() // before the photo: what is acknowledged is in it
@@ -205,7 +205,7 @@ func (l *life) step() {
 
 func (l *life) append() {
 	n := rapid.IntRange(1, 20).Draw(l.t, "entries")
-	size := rapid.SampledFrom([]int{0, 0, 10, 200, 3000, 300_000}).Draw(l.t, "size")
+	size := rapid.SampledFrom([]int{0, 0, 10, 10, 200, 200, 200, 3000, 3000, 280_000}).Draw(l.t, "size")
 	entries := make([]journal.Entry, n)
 	texts := make([]string, n)
 	for i := range entries {
@@ -283,7 +283,7 @@ func (h *history) check(p photo) {
 	if err != nil {
 		h.t.Fatalf("after %v: open: %v", p.after, err)
 	}
-	defer j.Close() //nolint:errcheck // of a copy
+	defer j.Close()
 	c, _ := j.Cursor(crashLane)
 	low := c.Low // below it messages may be gone
 	got := h.readAll(j)

@@ -57,13 +57,13 @@ func (j *Journal) setAside(s *segment, from, to int64, offset uint64, why string
 	if !j.damage.note(name, to-from, counts) {
 		return
 	}
-	level, what := slog.LevelError, "journal damage set aside"
-	if !counts {
-		level, what = slog.LevelWarn, "journal tail of an interrupted write set aside"
-	}
 	err := j.copyAside(s, from, to, filepath.Join(j.dir, name))
-	j.log.LogAttrs(j.background, level, what,
-		slog.String("file", name), slog.Uint64("offset", offset), slog.Int64("count", to-from), slog.Any("err", err))
+	attrs := []any{slog.String("file", name), slog.Uint64("offset", offset), slog.Int64("count", to-from), slog.Any("err", err)}
+	if counts {
+		j.log.Error("journal damage set aside", attrs...)
+		return
+	}
+	j.log.Warn("torn journal tail set aside", attrs...)
 }
 
 // copyAside writes the region, in pieces, unless an earlier run did or the
@@ -79,7 +79,7 @@ func (j *Journal) copyAside(s *segment, from, to int64, path string) error {
 	if err != nil {
 		return err
 	}
-	defer src.Close() //nolint:errcheck // only read
+	defer src.Close()
 	dst, err := j.fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err

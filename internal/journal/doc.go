@@ -12,6 +12,7 @@
 //
 //	journal.lock                                    held while the journal is open
 //	<base>-<serial>-<segment id>.seg                a segment: 20 and 10 decimal digits, 16 hexadecimal
+//	<base>-<serial>-<segment id>.void.seg           the same, after one that was given up
 //	next.spare                                      zeros, on the way to become a segment
 //	<segment>.seg.<position>.damaged                a copy of what was found bad in a segment
 //	<segment>.seg.<position>.tail                   the torn tail that was cut off a segment
@@ -19,7 +20,8 @@
 // Segments sort by base, the first offset they may hold. A segment of a
 // higher serial replaces everything from its base on: when a write fails, what
 // was not synced goes into a new segment at the same offsets, and the frames
-// left behind in the old one are void (C4).
+// left behind in the old one are void (C4). Such a segment says so in its name
+// and stays until those before it are gone.
 //
 // # A segment
 //

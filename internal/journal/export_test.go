@@ -1,5 +1,7 @@
 package journal
 
+import "bytes"
+
 // Names of internals for the tests of the byte layout.
 
 // SetVersion writes another version into the first block of a segment image.
@@ -10,3 +12,53 @@ func SetVersion(b []byte, segment uint64, version byte) {
 
 // SegmentID is the id in a segment's file name.
 func SegmentID(name string) uint64 { return parseSegment("", name).id }
+
+// ScanAll goes through a segment image as recovery does; it calls f for every
+// frame and returns how many bad regions there were.
+func ScanAll(b []byte, base, id uint64, f func(frame []byte)) (bad int, err error) {
+	s := newSegment("", base, 1, id, false)
+	sc := newScan(bytes.NewReader(b), s, 0, int64(len(b)))
+	sc.bad = func(int64, int64, uint64, *item) { bad++ }
+	for {
+		run, err := sc.next()
+		if run == nil || err != nil {
+			return bad, err
+		}
+		_ = frames(run, func(b []byte) error {
+			f(b)
+			return nil
+		})
+	}
+}
+
+// Restamp repairs the checksums of a segment image, so that fuzzing reaches
+// what is behind them.
+func Restamp(b []byte, id uint64) {
+	for at := 0; at+8 <= len(b); {
+		switch {
+		case le.Uint32(b[at:]) == blockMagic && len(b)-at >= blockHead:
+			le.PutUint64(b[at+16:], id)
+			le.PutUint32(b[at+60:], blockSum(b[at:], id))
+			at += blockHead
+		case frameFits(b[at:]) && align(frameSize(b[at:])) <= len(b)-at:
+			stampFrame(b[at:at+frameSize(b[at:])], seed(id))
+			at += align(frameSize(b[at:]))
+		default:
+			at += 8
+		}
+	}
+}
+
+// FrameOf is a Frame of raw bytes, as a scan finds them.
+func FrameOf(b []byte) Frame { return Frame{b: b} }
+
+// ApplyState has a fresh state take in the sections of a frame of a kind and
+// returns what it encodes to afterwards.
+func ApplyState(k byte, body []byte) (encoded []byte, err error) {
+	f := make([]byte, frameHead, frameHead+len(body))
+	f = append(f, body...)
+	putFrameHead(f, len(f), 1, 1, kind(k))
+	s := newState()
+	err = s.apply(f)
+	return s.appendTo(nil), err
+}

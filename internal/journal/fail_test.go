@@ -107,7 +107,7 @@ func TestDiskGone(t *testing.T) {
 				t.Fatalf("append: %v", err)
 			}
 			room := j.Room()
-			time.Sleep(10 * time.Second) // of the bubble's clock
+			<-time.After(10 * time.Second) // of the bubble's clock
 			if hit.Fired() < 10 {
 				t.Fatalf("%d attempts in 10 s", hit.Fired())
 			}

@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -48,7 +47,6 @@ type Journal struct {
 	limit        int64 // of messages: maxBytes without the reserve
 	maxEntry     int
 	segmentBytes int64
-	background   context.Context // for slog, which wants one
 	lock         io.Closer
 	opening      bool // Open may go beyond the bound by one segment
 
@@ -138,9 +136,8 @@ func newJournal(o Options) *Journal {
 	j := &Journal{
 		dir: o.Dir, fs: o.FS, log: o.Log, clock: o.Clock, mode: o.Sync, maxBytes: o.MaxBytes,
 		limit: o.MaxBytes - o.MaxBytes/reservePart, segmentBytes: o.SegmentBytes,
-		maxEntry:   int(min(maxFrame, o.MaxBytes/4)),
-		background: context.Background(),
-		state:      newState(), numbering: map[numberKey]uint64{},
+		maxEntry: int(min(maxFrame, o.MaxBytes/4)),
+		state:    newState(), numbering: map[numberKey]uint64{},
 		roomy: make(chan struct{}), wake: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		stop: make(chan struct{}), committed: make(chan struct{}), kept: make(chan struct{}),
 		lastSync: time.Now(),

@@ -56,7 +56,7 @@ func (j *Journal) removePassed() {
 func (j *Journal) freed(s *segment, err error) {
 	if err != nil {
 		// Its space stays taken until measureFolder sees the file as foreign.
-		j.log.LogAttrs(j.background, slog.LevelWarn, "remove journal segment", slog.String("file", s.path), slog.Any("err", err))
+		j.log.Warn("remove journal segment", slog.String("file", s.path), slog.Any("err", err))
 	}
 	j.used.Add(-s.used)
 }

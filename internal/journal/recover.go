@@ -126,7 +126,7 @@ func (r *recovery) hasHead(s *segment) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	sc := newScan(f, s, 0, s.end.Load())
 	sc.reuse = true
 	for {
@@ -154,7 +154,7 @@ func (r *recovery) segment(i int) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // synced where it matters
+	defer f.Close()
 	sv, err := r.survey(f, s)
 	if err != nil || r.newer {
 		return err
@@ -295,7 +295,7 @@ func (r *recovery) apply(f fault.File, s *segment, end int64) error {
 func (r *recovery) frame(s *segment, b []byte) {
 	if err := r.j.state.apply(b); err != nil {
 		r.j.damage.note(s.name()+strconv.FormatUint(frameOffset(b), 10), int64(len(b)), true)
-		r.j.log.LogAttrs(r.j.background, slog.LevelError, "journal entry not understood",
+		r.j.log.Error("journal entry not understood",
 			slog.String("file", s.name()), slog.Uint64("offset", frameOffset(b)), slog.Any("err", err))
 	}
 	switch frameKind(b) {

@@ -21,6 +21,7 @@ type segment struct {
 	base   uint64 // frames of earlier segments at or above it are void (C4)
 	serial uint64 // order of creation
 	id     uint64 // random, part of every checksum in the file
+	voids  bool   // an earlier segment was given up: it has frames from base on that are void (C4)
 	path   string
 
 	end   atomic.Int64  // bytes that readers may see
@@ -30,7 +31,6 @@ type segment struct {
 	messages uint64 // no message in it has a higher offset; 0 when it has none
 	alloc    int64  // bytes on disk
 	used     int64  // bytes that count as taken
-	failed   bool   // given up after a failed write or sync (C4)
 	index    []mark // ascending, sparse
 	file     fault.File
 	refs     int
@@ -46,28 +46,37 @@ type mark struct {
 // indexBytes is how far the marks of a segment are apart.
 const indexBytes = 256 << 10
 
-func newSegment(dir string, base, serial, id uint64) *segment {
-	s := &segment{base: base, serial: serial, id: id}
-	s.path = filepath.Join(dir, fmt.Sprintf("%020d-%010d-%016x%s", base, serial, id, segmentSuffix))
+func newSegment(dir string, base, serial, id uint64, voids bool) *segment {
+	s := &segment{base: base, serial: serial, id: id, voids: voids}
+	suffix := segmentSuffix
+	if voids {
+		suffix = voidSuffix
+	}
+	s.path = filepath.Join(dir, fmt.Sprintf("%020d-%010d-%016x%s", base, serial, id, suffix))
 	s.limit.Store(math.MaxUint64)
 	return s
 }
 
-const segmentSuffix = ".seg"
+// The suffixes of segments.
+const (
+	segmentSuffix = ".seg"
+	voidSuffix    = ".void.seg"
+)
 
 func (s *segment) name() string { return filepath.Base(s.path) }
 
 // parseSegment reads a segment's file name; nil when it is none.
 func parseSegment(dir, name string) *segment {
-	stem, ok := strings.CutSuffix(name, segmentSuffix)
-	if !ok {
+	stem, voids := strings.CutSuffix(name, voidSuffix)
+	stem, ok := strings.CutSuffix(stem, segmentSuffix)
+	if !ok && !voids {
 		return nil
 	}
 	var base, serial, id uint64
 	if n, err := fmt.Sscanf(stem, "%020d-%010d-%016x", &base, &serial, &id); err != nil || n != 3 {
 		return nil
 	}
-	if s := newSegment(dir, base, serial, id); s.name() == name {
+	if s := newSegment(dir, base, serial, id, voids); s.name() == name {
 		return s
 	}
 	return nil
@@ -214,8 +223,7 @@ func (c *catalog) passed(low uint64, ok bool) []*segment {
 	var kept, gone []*segment
 	for i, s := range c.list {
 		owed := s.messages > 0 && (!ok || s.messages >= low)
-		// A segment given up before has frames that this one makes void.
-		pinned := len(kept) > 0 && kept[len(kept)-1].failed
+		pinned := s.voids && len(kept) > 0 // else void frames would be read again
 		if owed || pinned || i == len(c.list)-1 {
 			kept = append(kept, s)
 			continue
@@ -265,13 +273,13 @@ func (c *catalog) resize(s *segment, size int64) {
 	s.alloc = size
 }
 
-// fail marks s given up (C4); it returns what its unused rest adds to the
+// fail counts all of a segment that was given up as taken; it returns what its unused rest adds to the
 // space taken.
 func (c *catalog) fail(s *segment) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	rest := s.alloc - s.used
-	s.failed, s.used = true, s.alloc
+	s.used = s.alloc
 	return rest
 }
 

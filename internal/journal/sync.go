@@ -26,13 +26,19 @@ const (
 
 // String returns the sync as it is written in a configuration.
 func (s Sync) String() string {
-	switch {
+	switch d := time.Duration(s); {
 	case s == SyncGroup:
 		return "group"
 	case s < 0:
 		return "off"
+	case d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d%time.Minute == 0:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d%time.Second == 0:
+		return fmt.Sprintf("%ds", d/time.Second)
 	default:
-		return time.Duration(s).String()
+		return fmt.Sprintf("%dms", d/time.Millisecond)
 	}
 }
 

@@ -148,5 +148,5 @@ func setProperty(p *message.Properties, k byte, body []byte) bool {
 
 // view is the text of b without a copy: blocks never change.
 func view(b []byte) string {
-	return unsafe.String(unsafe.SliceData(b), len(b))
+	return unsafe.String(unsafe.SliceData(b), len(b)) //nolint:gosec // b is a part of an immutable block
 }

@@ -20,6 +20,7 @@ type writer struct {
 	most   int64 // the active segment may grow so far
 	serial uint64
 	synced uint64 // the highest offset whose frame is synced
+	voids  bool   // a segment was given up since the last one began
 	floor  uint64 // offsets up to it that have no frame never will
 
 	// unsynced is what was not synced yet, oldest first: written[:written] to
@@ -168,20 +169,22 @@ func (w *writer) roll(n int64) error {
 	return w.begin(n)
 }
 
-// seal ends the active segment: synced in every mode (C3) and cut to what it
-// holds.
+// seal ends the active segment: cut to what it holds, and synced in every mode
+// (C3), so that whatever is bad in it later is damage.
 func (w *writer) seal() error {
 	if w.active == nil {
 		return nil
 	}
+	if err := w.file.Truncate(w.pos); err != nil {
+		return err
+	}
+	w.dirty = true
 	if err := w.sync(); err != nil {
 		return err
 	}
-	s, f := w.active, w.file
+	s := w.active
 	w.active, w.file = nil, nil
-	if err := f.Truncate(w.pos); err == nil {
-		w.j.cat.resize(s, w.pos)
-	} // else the zeros stay and are counted
+	w.j.cat.resize(s, w.pos)
 	return w.j.release(s)
 }
 
@@ -194,6 +197,7 @@ func (w *writer) abandon() {
 	if s == nil {
 		return
 	}
+	w.voids = true
 	w.j.used.Add(w.j.cat.fail(s))
 	_ = w.j.release(s) // the file is given up already
 }
@@ -201,7 +205,7 @@ func (w *writer) abandon() {
 // begin opens a segment with room for n bytes: its name, its head twice, both
 // durable before anything relies on them.
 func (w *writer) begin(n int64) error {
-	s := newSegment(w.j.dir, w.base(), w.serial+1, randomID())
+	s := newSegment(w.j.dir, w.base(), w.serial+1, randomID(), w.voids)
 	head := w.encodeHead(s)
 	w.j.cat.begin(s.name())
 	defer w.j.cat.begin("")
@@ -217,7 +221,8 @@ func (w *writer) begin(n int64) error {
 	s.refs, s.file, s.alloc, s.used = 1, w.file, size, int64(len(head))
 	s.end.Store(int64(len(head)))
 	w.j.used.Add(s.used)
-	w.active, w.pos, w.zeroed, w.dirty = s, int64(len(head)), size, false
+	w.active, w.pos, w.zeroed = s, int64(len(head)), size
+	w.dirty, w.voids = false, false
 	w.most = max(size, w.j.segmentBytes)
 	w.j.cat.add(s)
 	w.j.kickKeeper()

@@ -62,15 +62,12 @@ func (f *File) takeLock() error {
 	if !f.o.Lock {
 		return nil
 	}
-	if err := f.checkFolder(); err != nil {
-		return err
-	}
 	lock, err := f.o.FS.Lock(f.path + ".lock")
 	if errors.Is(err, fault.ErrLocked) {
 		return fmt.Errorf("open %s: another sink or process writes to it: %w", f.path, err)
 	}
 	if err != nil {
-		return fmt.Errorf("open %s: %w", f.path, err)
+		return f.explain(err)
 	}
 	f.lock = lock
 	return nil
@@ -83,25 +80,23 @@ func (f *File) dropLock() error {
 	return f.lock.Close()
 }
 
-func (f *File) checkFolder() error {
-	dir := filepath.Dir(f.path)
-	if _, err := f.o.FS.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("open %s: the folder %s does not exist: %w", f.path, dir, err)
+// explain says what an error of opening means: a file that would be created is
+// missing only when its folder is.
+func (f *File) explain(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("open %s: the folder %s does not exist: %w", f.path, filepath.Dir(f.path), err)
 	}
-	return nil
+	return fmt.Errorf("open %s: %w", f.path, err)
 }
 
 // open opens the path and takes over f when all went well.
 func (f *File) open() error {
-	if err := f.checkFolder(); err != nil {
-		return err
-	}
 	if info, err := f.o.FS.Stat(f.path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("open %s: %w", f.path, ErrNotRegular)
 	}
 	file, err := f.o.FS.OpenFile(f.path, os.O_RDWR|os.O_CREATE, f.o.Perm)
 	if err != nil {
-		return fmt.Errorf("open line file: %w", err)
+		return f.explain(err)
 	}
 	size, cut, err := repair(file)
 	if err == nil {

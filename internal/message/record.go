@@ -1,6 +1,9 @@
 package message
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
 
 // A Record is what one output of one rule made of one message: what a sink
 // writes. Its slices stay valid until the sink has confirmed it.
@@ -92,7 +95,7 @@ func (o *Outcome) Keep(b []byte) []byte {
 	if len(b) > 0 && len(b) <= len(free) && &b[0] == &free[:1][0] {
 		o.arena = o.arena[:len(o.arena)+len(b)]
 	}
-	return b[:len(b):len(b)]
+	return slices.Clip(b)
 }
 
 // A RuleError is one output of a rule that failed on a message (C20): an

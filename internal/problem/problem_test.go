@@ -86,7 +86,7 @@ func TestNearest(t *testing.T) {
 	words := []string{"listeners", "auth", "journal", "sinks", "rules", "max_age", "name", "to", "dir", "compression"}
 	for word, want := range map[string]string{
 		"listener": "listeners", "jornal": "journal", "juornal": "journal", "maxage": "max_age", "maxAge": "max_age",
-		"nmae": "name", "nats": "", "ot": "to", "x": "", "": "", "rulez": "rules", "compresion": "compression",
+		"naem": "name", "nats": "", "ot": "to", "x": "", "": "", "rulez": "rules", "compresion": "compression",
 		"mirrors": "", "source": "", "log": "", "dri": "dir", "zip": "",
 	} {
 		if got := problem.Nearest(word, words); got != want {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ var texts = []string{
 	`123456789012345678901234567890`, `0.1`, `1e308`, `-1.25E+2`, `"0123456789abcdefghijklmnopqrstuvwxyz\n"`, `"12345678901234567ä"`,
 	``, ` `, `{`, `[`, `}`, `]`, `{]`, `[}`, `[1,]`, `{"a":1,}`, `{a:1}`, `{"a" 1}`, `{"a":}`, `[1 2]`, `01`, `-`, `1.`, `.5`, `1e`, `1e+`, `+1`,
 	`tru`, `truex`, `nul`, `"`, `"a`, `"\`, `"\x"`, `"\u12"`, `"\u12g4"`, "\"a\nb\"", "\"a\x00b\"", `{}{}`, `1 2`, `[[[[`, `{"a":{"b":[1,{"c":`, "\ufeff{}",
-	`"0123456789abcdef` + "\x1f" + `"`, `"0123456789abcdef\q"`, `NaN`, `Infinity`, `[1,[2,[3,{"x":[]}]]]`, `{"":0}`, `[{},[],{}]`,
+	`"0123456789abcdef` + "\x1f" + `"`, `"0123456789abcdef\q"`, `NaN`, `{"z":[1,]}`, `{"z":[[],]}`, `{"z":{"y":[{},[1,]]}}`, `{"z":[,1]}`, `{"z":[]]}`, `{"z":{"a":[]},"b":[[]]}`, `Infinity`, `[1,[2,[3,{"x":[]}]]]`, `{"":0}`, `[{},[],{}]`,
 }
 
 // normal makes of encoding/json's numbers what ours are.
@@ -220,6 +221,20 @@ func TestAppend(t *testing.T) {
 	}
 }
 
+func TestAppendTimeAsFormat(t *testing.T) {
+	for _, at := range []time.Time{
+		{},
+		time.UnixMilli(0), time.UnixMilli(1767225600123), time.UnixMilli(-1), time.Date(2024, 2, 29, 23, 59, 59, 999_999_999, time.UTC),
+		time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC), time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 1, 1, 0, 0, 0, 0, time.FixedZone("x", -3600)),
+	} {
+		for _, at := range []time.Time{at, at.UTC()} {
+			if got, want := string(codec.AppendTime(nil, at)), at.Format("2006-01-02T15:04:05.000Z07:00"); got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		}
+	}
+}
+
 func TestAppendRefuses(t *testing.T) {
 	var deep any = 1
 	for range codec.MaxDepth + 2 {
@@ -315,11 +330,7 @@ func hasWholeFloat(v any) bool {
 	case float64:
 		return v == math.Trunc(v)
 	case []any:
-		for _, e := range v {
-			if hasWholeFloat(e) {
-				return true
-			}
-		}
+		return slices.ContainsFunc(v, hasWholeFloat)
 	case map[string]any:
 		for _, e := range v {
 			if hasWholeFloat(e) {

@@ -82,7 +82,21 @@ func AppendFloat(dst []byte, f float64) ([]byte, error) {
 
 // AppendTime appends t as RFC 3339 with milliseconds.
 func AppendTime(dst []byte, t time.Time) []byte {
-	return t.AppendFormat(dst, "2006-01-02T15:04:05.000Z07:00")
+	year, month, day := t.Date()
+	if t.Location() != time.UTC || year < 0 || year > 9999 {
+		return t.AppendFormat(dst, "2006-01-02T15:04:05.000Z07:00")
+	}
+	hour, minute, second := t.Clock()
+	dst = appendTwo(append(dst, '0'+byte(year/1000), '0'+byte(year/100%10)), year%100, '-')
+	dst = appendTwo(appendTwo(dst, int(month), '-'), day, 'T')
+	dst = appendTwo(appendTwo(appendTwo(dst, hour, ':'), minute, ':'), second, '.')
+	ms := t.Nanosecond() / 1e6
+	return append(dst, '0'+byte(ms/100), '0'+byte(ms/10%10), '0'+byte(ms%10), 'Z')
+}
+
+// appendTwo appends two digits and what stands behind them.
+func appendTwo(dst []byte, n int, behind byte) []byte {
+	return append(dst, '0'+byte(n/10), '0'+byte(n%10), behind)
 }
 
 // Append appends a value as JSON without spaces and with sorted keys, at most

@@ -1,6 +1,9 @@
 package codec
 
-import "math/bits"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // space returns the index of the first byte at or after i that is not white
 // space.
@@ -27,8 +30,7 @@ const (
 // backslash, a control character or not ASCII.
 func plainRun(data []byte, i int) int {
 	for i+8 <= len(data) {
-		w := uint64(data[i]) | uint64(data[i+1])<<8 | uint64(data[i+2])<<16 | uint64(data[i+3])<<24 |
-			uint64(data[i+4])<<32 | uint64(data[i+5])<<40 | uint64(data[i+6])<<48 | uint64(data[i+7])<<56
+		w := binary.LittleEndian.Uint64(data[i:])
 		quote := w ^ eachByte*'"'
 		slash := w ^ eachByte*'\\'
 		// Each term's lowest high bit is exact; borrows only reach higher bytes.
@@ -101,46 +103,48 @@ func hexDigit(c byte) int {
 	return -1
 }
 
-func digits(data []byte, i int) int {
+// digits returns the index behind the digits at i, of which there must be one.
+func digits(data []byte, i int, wanted string) (int, error) {
+	first := i
 	for i < len(data) && data[i] >= '0' && data[i] <= '9' {
 		i++
 	}
-	return i
+	if i == first {
+		return i, bad(data, i, wanted)
+	}
+	return i, nil
 }
 
 // number scans the number that begins at i; integer says that it has neither
 // a fraction nor an exponent.
 func number(data []byte, i int) (end int, integer bool, err error) {
-	if i < len(data) && data[i] == '-' {
+	if data[i] == '-' {
 		i++
 	}
 	first := i
-	if i = digits(data, i); i == first {
-		return i, false, bad(data, i, "a digit must follow")
+	if i, err = digits(data, i, "a digit must follow"); err != nil {
+		return i, false, err
 	}
 	if data[first] == '0' && i > first+1 {
 		return i, false, syntax(first, "a number begins with a needless zero")
 	}
-	integer = true
+	whole := i
 	if i < len(data) && data[i] == '.' {
-		integer = false
-		first = i + 1
-		if i = digits(data, first); i == first {
-			return i, false, bad(data, i, "a digit must follow the point")
+		if i, err = digits(data, i+1, "a digit must follow the point"); err != nil {
+			return i, false, err
 		}
 	}
-	if i < len(data) && (data[i] == 'e' || data[i] == 'E') {
-		integer = false
+	if i < len(data) && data[i]|0x20 == 'e' {
+		i, err = exponent(data, i+1)
+	}
+	return i, i == whole, err
+}
+
+func exponent(data []byte, i int) (int, error) {
+	if i < len(data) && (data[i] == '+' || data[i] == '-') {
 		i++
-		if i < len(data) && (data[i] == '+' || data[i] == '-') {
-			i++
-		}
-		first = i
-		if i = digits(data, first); i == first {
-			return i, false, bad(data, i, "a digit must follow the exponent")
-		}
 	}
-	return i, integer, nil
+	return digits(data, i, "a digit must follow the exponent")
 }
 
 // word scans one of true, false and null at i.

@@ -85,7 +85,7 @@ func (n *node) child(s Step) *node {
 func (p *Paths) Scan(data []byte, slots []Value) error {
 	clear(slots)
 	s := scan{data: data, slots: slots}
-	i, _, err := s.value(&p.root, space(data, 0), 0)
+	i, err := s.value(&p.root, space(data, 0), 0)
 	if err != nil {
 		return err
 	}
@@ -99,24 +99,24 @@ type scan struct {
 
 // value scans the value at i, which n leads to. It recurses only along paths:
 // as deep as somebody wrote one.
-func (s *scan) value(n *node, i, depth int) (end int, v Value, err error) {
+func (s *scan) value(n *node, i, depth int) (end int, err error) {
+	var v Value
 	for _, slot := range n.below {
 		s.slots[slot] = Value{} // a repeated key: the last one counts alone
 	}
 	if !opens(s.data, i) {
-		v.plain = true
 		end, v.Kind, v.plain, err = scalar(s.data, i)
 	} else {
 		end, v.Kind, err = s.container(n, i, depth)
 	}
 	if err != nil {
-		return end, v, err
+		return end, err
 	}
 	v.Raw = s.data[i:end]
 	if n.slot >= 0 && len(n.below) > 0 {
 		s.slots[n.slot] = v
 	}
-	return end, v, nil
+	return end, nil
 }
 
 func (s *scan) container(n *node, i, depth int) (end int, kind Kind, err error) {
@@ -181,7 +181,7 @@ func (s *scan) array(n *node, i, depth int) (_ int, err error) {
 func (s *scan) member(n *node, i, depth int) (end int, err error) {
 	switch {
 	case n != nil:
-		end, _, err = s.value(n, i, depth)
+		end, err = s.value(n, i, depth)
 	case opens(s.data, i):
 		end, err = skip(s.data, i, depth)
 	default:
@@ -192,9 +192,12 @@ func (s *scan) member(n *node, i, depth int) (end int, err error) {
 
 // named returns the child under a key as it stands between its quotes.
 func (n *node) named(name []byte, plain bool) *node {
-	text := unquote(name, plain)
+	text := view(name)
+	if !plain {
+		text = unquote(name, false)
+	}
 	for _, c := range n.keys {
-		if c.step.Key == text {
+		if len(c.step.Key) == len(text) && c.step.Key == text {
 			return c
 		}
 	}

@@ -22,20 +22,22 @@ func skip(data []byte, i, depth int) (_ int, err error) {
 	outer := depth
 	for {
 		// A value begins at i, inside of depth containers.
-		if opens(data, i) {
+		empty := false
+		for ; opens(data, i) && !empty; depth++ {
 			if depth >= MaxDepth {
 				return i, syntax(i, "nested too deep")
 			}
 			object := data[i] == '{'
 			open.set(depth, object)
-			depth++
-			if i = space(data, i+1); !closes(data, i, object) {
-				if i, err = element(data, i, object); err != nil {
-					return i, err
-				}
+			i = space(data, i+1)
+			if empty = closes(data, i, object); empty {
 				continue
 			}
-		} else {
+			if i, err = element(data, i, object); err != nil {
+				return i, err
+			}
+		}
+		if !empty {
 			if i, _, _, err = scalar(data, i); err != nil {
 				return i, err
 			}
@@ -100,9 +102,11 @@ func key(data []byte, i int) (value int, name []byte, plain bool, err error) {
 	if i >= len(data) || data[i] != '"' {
 		return i, nil, false, bad(data, i, "a key in double quotes was expected")
 	}
-	end, plain, err := text(data, i)
-	if err != nil {
-		return end, nil, false, err
+	end, plain := plainRun(data, i+1)+1, true
+	if end > len(data) || data[end-1] != '"' {
+		if end, plain, err = text(data, i); err != nil {
+			return end, nil, false, err
+		}
 	}
 	name = data[i+1 : end-1]
 	if i = space(data, end); i >= len(data) || data[i] != ':' {

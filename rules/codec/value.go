@@ -96,7 +96,9 @@ func (v Value) Any() (any, error) {
 }
 
 // view returns b as a string that shares its bytes.
-func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+func view(b []byte) string {
+	return unsafe.String(unsafe.SliceData(b), len(b)) //nolint:gosec // the text of a message never changes
+}
 
 // unquote returns the text of a string's inside: a view where no byte changes.
 func unquote(inside []byte, plain bool) string {

@@ -1,0 +1,204 @@
+package pipelines_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"github.com/penstock/penstock/bridges"
+	"github.com/penstock/penstock/internal/journal"
+	"github.com/penstock/penstock/internal/message"
+	"github.com/penstock/penstock/pipelines"
+)
+
+// passThrough makes one record of a message as cheaply as a rule can.
+type passThrough struct{}
+
+func (passThrough) Rules() []uint32 { return []uint32{1} }
+
+func (passThrough) Evaluate(rule uint32, m *message.Message, out *message.Outcome) {
+	var h uint64 = 14695981039346656037
+	for i := range len(m.Topic) {
+		h = (h ^ uint64(m.Topic[i])) * 1099511628211
+	}
+	out.Records = append(out.Records, message.Record{
+		Message: m.ID, Rule: rule, Output: 1, Received: m.Received, Client: m.Client, Topic: m.Topic,
+		Value: m.Payload, Order: h,
+	})
+}
+
+// nullSink confirms everything at once and counts it.
+type nullSink struct {
+	n    atomic.Int64
+	goal int64
+	done chan struct{}
+}
+
+func (s *nullSink) Open(context.Context) error  { return nil }
+func (s *nullSink) Close(context.Context) error { return nil }
+func (s *nullSink) Write(_ context.Context, batch []message.Record) error {
+	if n := s.n.Add(int64(len(batch))); n >= s.goal && n-int64(len(batch)) < s.goal {
+		close(s.done)
+	}
+	return nil
+}
+
+// partitioned is a nullSink with the shards of a topic of 8 partitions.
+type partitioned struct{ *nullSink }
+
+func (*partitioned) Shard(r *message.Record) (group, shard, gen uint32) {
+	return 1, uint32(r.Order % 8), 1
+}
+
+// BenchmarkLane drains a backlog of 200 B messages of 100 topics from the real
+// journal.
+func BenchmarkLane(b *testing.B) {
+	for _, sharder := range []bool{false, true} {
+		b.Run(fmt.Sprintf("sharder=%v", sharder), func(b *testing.B) {
+			j, err := journal.Open(journal.Options{Dir: b.TempDir()})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer j.Close()
+			number, err := j.Number("lane", "bench")
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := j.StoreCursor(number, journal.Cursor{Low: 1}); err != nil {
+				b.Fatal(err)
+			}
+			fill(b, j, b.N)
+			null := &nullSink{goal: int64(b.N), done: make(chan struct{})}
+			var sink bridges.Sink = null
+			if sharder {
+				sink = &partitioned{nullSink: null}
+			}
+			drain(b, pipelines.FromJournal(j), number, sink, null.done)
+		})
+	}
+}
+
+// drain times a lane until done.
+func drain(b *testing.B, j pipelines.Journal, number uint32, sink bridges.Sink, done chan struct{}) {
+	b.Helper()
+	lane, err := pipelines.NewLane(pipelines.LaneOptions{
+		Name: "bench", Number: number, Journal: j, Evaluator: passThrough{}, Sink: sink,
+		RuleName: func(uint32) string { return "bench" }, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	ended := make(chan error, 1)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	b.ResetTimer()
+	go func() { ended <- lane.Run(ctx) }()
+	<-done
+	b.StopTimer()
+	runtime.ReadMemStats(&after)
+	cancel()
+	if err := <-ended; err != nil {
+		b.Fatal(err)
+	}
+	pipelines.AssertBalanced(b, lane.Account())
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(b.N), "allocs/record")
+}
+
+// A loopJournal hands out the same messages again and again, at no cost: what
+// is left is the lane.
+type loopJournal struct {
+	messages []message.Message
+	n        uint64
+	cursors  atomic.Uint64
+}
+
+func (j *loopJournal) Stored() uint64                       { return j.n }
+func (j *loopJournal) Cursor(uint32) (journal.Cursor, bool) { return journal.Cursor{Low: 1}, true }
+func (j *loopJournal) NewReader(uint64) pipelines.Reader    { return &loopReader{j: j} }
+func (j *loopJournal) StoreCursor(uint32, journal.Cursor) (uint64, error) {
+	j.cursors.Add(1)
+	return j.n, nil
+}
+
+type loopReader struct {
+	j  *loopJournal
+	at uint64
+}
+
+func (r *loopReader) Next() (uint64, bool, error) {
+	if r.at == r.j.n {
+		return 0, false, nil
+	}
+	r.at++
+	return r.at, true, nil
+}
+
+func (r *loopReader) Rules(dst []uint32) []uint32 { return append(dst, 1) }
+func (r *loopReader) Ready() <-chan struct{}      { return nil }
+func (r *loopReader) Close()                      {}
+func (r *loopReader) Message(m *message.Message) error {
+	*m = r.j.messages[r.at%uint64(len(r.j.messages))]
+	m.ID.Offset = r.at
+	return nil
+}
+
+// BenchmarkLaneAlone is the lane without journal and rule.
+func BenchmarkLaneAlone(b *testing.B) {
+	for _, sharder := range []bool{false, true} {
+		b.Run(fmt.Sprintf("sharder=%v", sharder), func(b *testing.B) {
+			j := &loopJournal{n: uint64(b.N)}
+			for i := range 100 {
+				j.messages = append(j.messages, message.Message{
+					Client: "device", Topic: fmt.Sprintf("plant/%d/telemetry", i), QoS: 1, Payload: make([]byte, 200),
+				})
+			}
+			null := &nullSink{goal: int64(b.N), done: make(chan struct{})}
+			var sink bridges.Sink = null
+			if sharder {
+				sink = &partitioned{nullSink: null}
+			}
+			drain(b, j, 1, sink, null.done)
+			b.ReportMetric(float64(j.cursors.Load()), "cursors")
+		})
+	}
+}
+
+// fill appends n messages and waits until they are stored.
+func fill(b *testing.B, j *journal.Journal, n int) {
+	b.Helper()
+	payload := make([]byte, 200)
+	rules := []uint32{1}
+	messages := make([]message.Message, 256)
+	entries := make([]journal.Entry, 256)
+	var last uint64
+	for n > 0 {
+		k := min(n, len(entries))
+		for i := range k {
+			messages[i] = message.Message{
+				Client: "device", Topic: fmt.Sprintf("plant/%d/telemetry", (n-i)%100), QoS: 1, Payload: payload,
+			}
+			entries[i] = journal.Entry{Message: &messages[i], Rules: rules}
+		}
+		first, err := j.Append(entries[:k])
+		if err != nil {
+			b.Fatal(err)
+		}
+		last = first + uint64(k) - 1
+		n -= k
+	}
+	stored := make(chan struct{}, 1)
+	j.NotifyStored(func(uint64) {
+		select {
+		case stored <- struct{}{}:
+		default:
+		}
+	})
+	for j.Stored() < last {
+		<-stored
+	}
+}

@@ -1,0 +1,105 @@
+package pipelines_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/penstock/penstock/bridges"
+	"github.com/penstock/penstock/pipelines"
+)
+
+// A rig is a lane with its fakes.
+type rig struct {
+	t       testing.TB
+	journal *fakeJournal
+	sink    bridges.Sink
+	config  pipelines.DeliveryConfig
+	rules   []uint32
+	dead    *pipelines.DeadLetters
+	path    string // of the dead letters
+	log     bytes.Buffer
+
+	lane   *pipelines.Lane
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func newRig(t testing.TB, sink bridges.Sink) *rig {
+	t.Helper()
+	r := &rig{t: t, journal: newFakeJournal(), sink: sink, rules: []uint32{1}}
+	r.path = filepath.Join(t.TempDir(), "dead-letters.jsonl")
+	r.openDead(0)
+	return r
+}
+
+func (r *rig) openDead(maxBytes int64) {
+	r.t.Helper()
+	var err error
+	r.dead, err = pipelines.OpenDeadLetters(pipelines.DeadLetterOptions{Path: r.path, MaxBytes: maxBytes})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	dead := r.dead
+	r.t.Cleanup(func() { dead.Close() })
+}
+
+func (r *rig) build() *pipelines.Lane {
+	r.t.Helper()
+	lane, err := pipelines.NewLane(pipelines.LaneOptions{
+		Name: "plant", Number: 7, Journal: r.journal, Evaluator: fakeRules{r.rules}, Sink: r.sink,
+		Delivery: r.config, DeadLetters: r.dead,
+		RuleName: func(n uint32) string { return "rule-" + strconv.Itoa(int(n)) },
+		Log:      slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{ReplaceAttr: noTime})),
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return lane
+}
+
+func noTime(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}
+
+// start runs the lane.
+func (r *rig) start() {
+	r.t.Helper()
+	r.lane = r.build()
+	ctx, cancel := context.WithCancel(r.t.Context())
+	r.cancel, r.ended = cancel, make(chan error, 1)
+	lane := r.lane
+	go func() { r.ended <- lane.Run(ctx) }()
+}
+
+// stop ends the lane and returns what Run said.
+func (r *rig) stop() error {
+	r.cancel()
+	return <-r.ended
+}
+
+// total returns the sums of the lane's account, which must balance.
+func (r *rig) total() pipelines.RuleAccount {
+	r.t.Helper()
+	a := r.lane.Account()
+	pipelines.AssertBalanced(r.t, a)
+	return a.Total()
+}
+
+// order returns the values confirmed of one key.
+func (r *rig) order(key string) []string {
+	s, ok := r.sink.(*fakeSink)
+	if !ok {
+		s = &r.sink.(*shardedSink).fakeSink
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.gotBy[key])
+}
