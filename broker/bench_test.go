@@ -17,6 +17,7 @@ import (
 
 	"github.com/penstock/penstock/broker"
 	"github.com/penstock/penstock/broker/packet"
+	"github.com/penstock/penstock/internal/journal"
 )
 
 // load is a raw client that costs little beside the server.
@@ -177,8 +178,9 @@ func (l *load) takeAcks(n int, tokens chan struct{}, mu *sync.Mutex) error {
 
 // flow runs b.N messages from publishers to subscribers and reports what got
 // through per second, and what the whole process allocated per message.
-func flow(b *testing.B, qos byte, publishers, subscribers int) {
-	s := serve(b, broker.Options{Listeners: []broker.ListenerConfig{local()}})
+func flow(b *testing.B, o broker.Options, qos byte, publishers, subscribers int) {
+	o.Listeners = []broker.ListenerConfig{local()}
+	s := serve(b, o)
 	var subs, pubs []*load
 	for range subscribers {
 		subs = append(subs, newLoad(b, s, "load/#", qos))
@@ -228,8 +230,11 @@ func flow(b *testing.B, qos byte, publishers, subscribers int) {
 		b.Fatal(err)
 	}
 	n := float64(each * publishers)
+	if subscribers == 0 {
+		received = int64(n)
+	}
 	b.ReportMetric(float64(received)/b.Elapsed().Seconds(), "msg/s")
-	b.ReportMetric(n*float64(subscribers)-float64(received), "lost")
+	b.ReportMetric(n*float64(max(1, subscribers))-float64(received), "lost")
 	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/n, "allocs/msg")
 	b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/n, "B/msg")
 	for _, l := range append(subs, pubs...) {
@@ -237,8 +242,24 @@ func flow(b *testing.B, qos byte, publishers, subscribers int) {
 	}
 }
 
-func BenchmarkFanInQoS0(b *testing.B)  { flow(b, 0, 10, 1) }
-func BenchmarkFanInQoS1(b *testing.B)  { flow(b, 1, 10, 1) }
-func BenchmarkFanInQoS2(b *testing.B)  { flow(b, 2, 10, 1) }
-func BenchmarkFanOutQoS0(b *testing.B) { flow(b, 0, 1, 50) }
-func BenchmarkFanOutQoS1(b *testing.B) { flow(b, 1, 1, 50) }
+func BenchmarkFanInQoS0(b *testing.B)  { flow(b, broker.Options{}, 0, 10, 1) }
+func BenchmarkFanInQoS1(b *testing.B)  { flow(b, broker.Options{}, 1, 10, 1) }
+func BenchmarkFanInQoS2(b *testing.B)  { flow(b, broker.Options{}, 2, 10, 1) }
+func BenchmarkFanOutQoS0(b *testing.B) { flow(b, broker.Options{}, 0, 1, 50) }
+func BenchmarkFanOutQoS1(b *testing.B) { flow(b, broker.Options{}, 1, 1, 50) }
+
+// Every message is wanted by a rule and acknowledged once it is synced.
+func BenchmarkStoredQoS1(b *testing.B) {
+	for _, publishers := range []int{10, 100} {
+		b.Run(fmt.Sprint(publishers), func(b *testing.B) {
+			j, err := journal.Open(journal.Options{Dir: b.TempDir(), MaxBytes: 8 << 30})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { _ = j.Close() })
+			flow(b, broker.Options{Intake: wantAll{}, Log: j}, 1, publishers, 0)
+		})
+	}
+}
+
+func newReader(nc net.Conn) *bufio.Reader { return bufio.NewReaderSize(nc, 32<<10) }

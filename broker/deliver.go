@@ -51,16 +51,15 @@ func (s *Server) deliverShared(b *burst, sh *share, run []inPublish) {
 			b.forms[j].made = false
 		}
 		turn := int(sh.next.Add(1))
-		chosen := sh.members[turn%len(sh.members)]
+		chosen := &sh.members[turn%len(sh.members)]
 		for k := range sh.members {
-			m := sh.members[(turn+k)%len(sh.members)]
+			m := &sh.members[(turn+k)%len(sh.members)]
 			if m.client.connected() {
 				chosen = m
 				break
 			}
 		}
-		t := chosen.target()
-		s.deliverTo(b, &t, run[i:i+1])
+		s.deliverTo(b, chosen, run[i:i+1])
 	}
 	for j := range b.forms {
 		b.forms[j].made = false

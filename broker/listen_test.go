@@ -363,3 +363,5 @@ func newPKI(t testing.TB) *pki {
 func (p *pki) client() *tls.Config {
 	return &tls.Config{RootCAs: p.pool, Certificates: []tls.Certificate{p.device}}
 }
+
+func usersAt(path string) auth.Config { return auth.Config{UsersFile: path} }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"strings"
+	"sync/atomic"
 
 	"github.com/penstock/penstock/internal/message"
 )
@@ -26,8 +27,8 @@ type target struct {
 
 // A share is a shared subscription: one of its members gets the message.
 type share struct {
-	members []*subscription
-	next    interface{ Add(uint32) uint32 }
+	members []target
+	next    *atomic.Uint32 // whose turn it is, for all who publish to it
 }
 
 // nobody reports that neither a subscriber nor a rule wants the topic.

@@ -77,8 +77,7 @@ func (s *subscriptions) add(sub *subscription) (existed, ok bool) {
 	return false, true
 }
 
-// join adds a member to its group. Groups are never changed in place: routes
-// hold them.
+// join adds a member to its group.
 func (s *subscriptions) join(sub *subscription, filter string) {
 	g := s.groups[sub.filter]
 	if g == nil {
@@ -87,12 +86,12 @@ func (s *subscriptions) join(sub *subscription, filter string) {
 		s.groups[sub.filter] = g
 		s.tree.Insert(filter, g.entry)
 	}
-	g.members = append(slices.Clip(g.members), sub)
+	g.members = append(g.members, sub)
 }
 
 func (s *subscriptions) part(sub *subscription) {
 	g := s.groups[sub.filter]
-	g.members = slices.DeleteFunc(slices.Clone(g.members), func(m *subscription) bool { return m == sub })
+	g.members = slices.DeleteFunc(g.members, func(m *subscription) bool { return m == sub })
 	if len(g.members) == 0 {
 		s.tree.Remove(g.filter, g.entry)
 		delete(s.groups, sub.filter)
@@ -185,13 +184,22 @@ func (s *subscriptions) match(name string, publisher *client) (targets []target,
 	for _, sub := range found {
 		switch {
 		case sub.group != nil:
-			shares = append(shares, share{members: sub.group.members, next: &sub.group.next})
+			shares = append(shares, sub.group.share())
 		case sub.noLocal && sub.client == publisher:
 		default:
 			targets = merge(targets, sub)
 		}
 	}
 	return targets, shares
+}
+
+// share returns the members as they are now: routes outlive changes.
+func (g *group) share() share {
+	sh := share{next: &g.next, members: make([]target, len(g.members))}
+	for i, m := range g.members {
+		sh.members[i] = m.target()
+	}
+	return sh
 }
 
 // order brings the subscriptions of one client together.

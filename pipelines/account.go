@@ -33,15 +33,6 @@ type RuleAccount struct {
 	Dropped      map[string]uint64
 }
 
-// DroppedTotal returns the records dropped, whatever the reason.
-func (r *RuleAccount) DroppedTotal() uint64 {
-	total := uint64(0)
-	for _, n := range r.Dropped {
-		total += n
-	}
-	return total
-}
-
 // Check returns an error that names every sum that does not hold:
 // in = filtered + errors + passed in messages, and
 // records = delivered + dead_lettered + dropped + pending in records (I6).

@@ -65,7 +65,10 @@ func benchmarkKafka(b *testing.B, broker *kafkatest.Broker, messages int) {
 	}
 	wg.Wait()
 	acked := time.Since(start)
-	waitStored(b, broker.Addr, topic, int64(messages))
+	if err := waitStored(b.Context(), broker.Addr, topic, int64(messages)); err != nil {
+		p.stop()
+		b.Fatalf("%v\n%s", err, strings.Join(p.lines(""), "\n"))
+	}
 	took, after := time.Since(start), cpuTimes(b, pids)
 	p.stop()
 	b.ReportMetric(float64(messages)/took.Seconds(), "msg/s")
@@ -94,9 +97,8 @@ func benchSource(device, n int) factory.Source {
 }
 
 // waitStored waits until the topic holds n records, and no more.
-func waitStored(b *testing.B, addr, topic string, n int64) {
-	b.Helper()
-	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
+func waitStored(ctx context.Context, addr, topic string, n int64) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	client := &kafka.Client{Addr: kafka.TCP(addr)}
 	request := &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {
@@ -104,23 +106,22 @@ func waitStored(b *testing.B, addr, topic string, n int64) {
 	}}}
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	stored := int64(0)
+	for stored != n {
 		answer, err := client.ListOffsets(ctx, request)
 		if err != nil {
-			b.Fatal(err)
+			return fmt.Errorf("Kafka holds %d records of %d: %w", stored, n, err)
 		}
-		stored := int64(0)
+		stored = 0
 		for _, p := range answer.Topics[topic] {
 			stored += p.LastOffset
 		}
 		if stored > n {
-			b.Fatalf("Kafka holds %d records of %d", stored, n)
-		}
-		if stored == n {
-			return
+			return fmt.Errorf("Kafka holds %d records of %d", stored, n)
 		}
 		<-tick.C
 	}
+	return nil
 }
 
 func cpuTimes(b *testing.B, pids []int) []time.Duration {

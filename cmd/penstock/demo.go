@@ -197,7 +197,7 @@ func (d *demo) account() {
 	for _, a := range d.app.Accounts() {
 		t, name := a.Total(), a.Lane
 		fmt.Fprintf(d.command.stdout, "%-10s in %d = filtered %d + rule errors %d + passed %d;  records %d = delivered %d + dead-lettered %d + dropped %d + pending %d;  lines in %s.jsonl: %d\n",
-			name+":", t.In, t.Filtered, t.Errors, t.Passed, t.Records, t.Delivered, t.DeadLettered, t.DroppedTotal(), t.Pending, name, countLines(filepath.Join(d.dir, name+".jsonl")))
+			name+":", t.In, t.Filtered, t.Errors, t.Passed, t.Records, t.Delivered, t.DeadLettered, t.DroppedSum(), t.Pending, name, countLines(filepath.Join(d.dir, name+".jsonl")))
 	}
 }
 

@@ -43,6 +43,7 @@ func (c *command) serve(ctx context.Context, paths []string) error {
 	if err != nil {
 		return err
 	}
+	signal.Ignore(syscall.SIGPIPE) // a stdout sink whose reader went away gets the error instead
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 	hangups := make(chan os.Signal, 1) // 1: one pending reopen is as good as many

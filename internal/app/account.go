@@ -23,5 +23,5 @@ func (a *App) logRule(lane string, r *pipelines.RuleAccount) {
 	a.log.Info("account", slog.String("lane", lane), slog.String("rule", r.Name),
 		slog.Uint64("in", r.In), slog.Uint64("filtered", r.Filtered), slog.Uint64("errors", r.Errors), slog.Uint64("passed", r.Passed),
 		slog.Uint64("records", r.Records), slog.Uint64("delivered", r.Delivered), slog.Uint64("dead_lettered", r.DeadLettered),
-		slog.Uint64("dropped", r.DroppedTotal()), slog.Uint64("pending", r.Pending))
+		slog.Uint64("dropped", r.DroppedSum()), slog.Uint64("pending", r.Pending))
 }

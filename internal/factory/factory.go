@@ -128,8 +128,12 @@ func (d *Device) session(ctx context.Context) error {
 	d.resend()
 	for {
 		wait := d.fill()
+		full := len(d.out) >= fillBytes
 		if err := d.flush(); err != nil {
 			return err
+		}
+		if full {
+			continue // the window has room for more
 		}
 		if d.dry && len(d.pending) == 0 {
 			return d.disconnect()

@@ -61,9 +61,9 @@ func content(t testing.TB, fsys fault.FS, name string) string {
 
 // TestAlike: all file systems answer alike while nothing fails.
 func TestAlike(t *testing.T) {
-	for name, make := range systems(t) {
+	for name, fresh := range systems(t) {
 		t.Run(name, func(t *testing.T) {
-			fsys, dir := make()
+			fsys, dir := fresh()
 			a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
 			if _, err := fsys.Stat(a); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("stat without a folder: %v", err)
@@ -117,9 +117,9 @@ func TestAlike(t *testing.T) {
 }
 
 func TestLock(t *testing.T) {
-	for name, make := range systems(t) {
+	for name, fresh := range systems(t) {
 		t.Run(name, func(t *testing.T) {
-			fsys, dir := make()
+			fsys, dir := fresh()
 			must(t, fsys.MkdirAll(dir, 0o700))
 			lock := filepath.Join(dir, "lock")
 			held, err := fsys.Lock(lock)

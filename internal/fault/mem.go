@@ -33,9 +33,11 @@ type memDir struct {
 // dirChange sets names to files in one step; nil removes a name.
 type dirChange map[string]*inode
 
-// NewMem returns an empty file system.
+// NewMem returns a file system with an empty root folder.
 func NewMem() *Mem {
-	return &Mem{dirs: map[string]*memDir{}, locks: map[string]bool{}}
+	m := &Mem{dirs: map[string]*memDir{}, locks: map[string]bool{}}
+	_ = m.MkdirAll(string(filepath.Separator), 0)
+	return m
 }
 
 // Watch has f called after every operation that succeeded, from the goroutine
@@ -172,18 +174,17 @@ func (m *Mem) ReadDir(name string) ([]fs.DirEntry, error) {
 			return fs.ErrNotExist
 		}
 		for _, base := range slices.Sorted(maps.Keys(d.live)) {
-			list = append(list, fs.FileInfoToDirEntry(memInfo{base, int64(len(d.live[base].live))}))
+			list = append(list, fs.FileInfoToDirEntry(memInfo{name: base, size: int64(len(d.live[base].live))}))
 		}
 		return nil
 	})
 	return list, err
 }
 
-// MkdirAll makes a folder, durable at once.
+// MkdirAll makes a folder and those above it, durable at once.
 func (m *Mem) MkdirAll(name string, _ fs.FileMode) error {
 	return m.do(Op{Kind: Mkdir, Name: name}, func() error {
-		name = filepath.Clean(name)
-		if m.dirs[name] == nil {
+		for name = filepath.Clean(name); m.dirs[name] == nil; name = filepath.Dir(name) {
 			m.dirs[name] = &memDir{live: map[string]*inode{}, durable: map[string]*inode{}}
 		}
 		return nil
@@ -202,10 +203,14 @@ func (m *Mem) SyncDir(name string) error {
 	})
 }
 
-// Stat describes a file.
+// Stat describes a file or a folder.
 func (m *Mem) Stat(name string) (fs.FileInfo, error) {
 	var info memInfo
 	err := m.do(Op{Kind: Stat, Name: name}, func() error {
+		if m.dirs[filepath.Clean(name)] != nil {
+			info = memInfo{name: filepath.Base(name), dir: true}
+			return nil
+		}
 		d, base, err := m.dir(name)
 		if err != nil {
 			return err
@@ -214,7 +219,7 @@ func (m *Mem) Stat(name string) (fs.FileInfo, error) {
 		if n == nil {
 			return fs.ErrNotExist
 		}
-		info = memInfo{base, int64(len(n.live))}
+		info = memInfo{name: base, size: int64(len(n.live))}
 		return nil
 	})
 	return info, err
@@ -250,11 +255,18 @@ func (l *memLock) Close() error {
 type memInfo struct {
 	name string
 	size int64
+	dir  bool
 }
 
 func (i memInfo) Name() string     { return i.name }
 func (i memInfo) Size() int64      { return i.size }
-func (memInfo) Mode() fs.FileMode  { return 0o600 }
+func (i memInfo) IsDir() bool      { return i.dir }
 func (memInfo) ModTime() time.Time { return time.Time{} }
-func (memInfo) IsDir() bool        { return false }
 func (memInfo) Sys() any           { return nil }
+
+func (i memInfo) Mode() fs.FileMode {
+	if i.dir {
+		return fs.ModeDir | 0o700
+	}
+	return 0o600
+}

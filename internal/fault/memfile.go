@@ -148,7 +148,7 @@ func (f *memFile) Truncate(size int64) error {
 func (f *memFile) Stat() (fs.FileInfo, error) {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	return memInfo{filepath.Base(f.name), int64(len(f.n.live))}, nil
+	return memInfo{name: filepath.Base(f.name), size: int64(len(f.n.live))}, nil
 }
 
 func (f *memFile) Close() error {

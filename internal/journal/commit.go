@@ -144,14 +144,16 @@ func (j *Journal) attempt() error {
 	return nil
 }
 
-// failed notes an error of the disk; it is logged when its cause changes.
+// failed notes an error of the disk; it is logged when what it means or its
+// cause changes.
 func (j *Journal) failed(what string, err error) {
+	key := what + ": " + cause(err)
 	j.mu.Lock()
-	was := j.logged
-	j.logged = cause(err)
+	known := j.logged == key
+	j.logged = key
 	j.lastError, j.lastErrorAt = err, j.clock()
 	j.mu.Unlock()
-	if was != cause(err) {
+	if !known {
 		j.log.Error("journal write failed", slog.String("reason", what), slog.Any("err", err))
 	}
 }
@@ -191,7 +193,6 @@ func (j *Journal) recovered() {
 // committer.
 func (j *Journal) publish(blocks []block) {
 	stored := blocks[len(blocks)-1].last
-	j.stored.Store(stored)
 	needed := j.readers.needed(stored)
 	for i := range blocks {
 		b := &blocks[i]
@@ -199,6 +200,7 @@ func (j *Journal) publish(blocks []block) {
 		b.chunk.end.Store(int64(b.to))
 		b.shown = true
 	}
+	j.published.Store(stored)
 	j.readers.ready()
 	j.waiters.notify(stored)
 	if list := j.notify.Load(); list != nil {

@@ -62,3 +62,6 @@ func ApplyState(k byte, body []byte) (encoded []byte, err error) {
 	err = s.apply(f)
 	return s.appendTo(nil), err
 }
+
+// Published is how far readers find what is stored.
+func (j *Journal) Published() uint64 { return j.published.Load() }

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -59,7 +60,7 @@ type Journal struct {
 	fullSince   time.Time
 	lastError   error
 	lastErrorAt time.Time
-	logged      string // cause of the error logged last
+	logged      string // meaning and cause of the error logged last
 
 	stateMu   sync.Mutex
 	state     *state               // guarded by stateMu
@@ -77,18 +78,20 @@ type Journal struct {
 
 	w        writer // belongs to the committer
 	lastSync time.Time
+	noSpare  time.Time // belongs to the keeper: no segment is prepared before then
 	cat      catalog
 	tail     tail
 	readers  readers
 	waiters  waiters
 	damage   damage
 
-	used     atomic.Int64 // bytes taken in the folder, commit buffer aside
-	stored   atomic.Uint64
-	commits  atomic.Uint64
-	syncTook atomic.Int64
-	notify   atomic.Pointer[[]func(uint64)]
-	notifyMu sync.Mutex // for those who add to notify
+	used      atomic.Int64 // bytes taken in the folder, commit buffer aside
+	stored    atomic.Uint64
+	published atomic.Uint64 // what of stored readers find
+	commits   atomic.Uint64
+	syncTook  atomic.Int64
+	notify    atomic.Pointer[[]func(uint64)]
+	notifyMu  sync.Mutex // for those who add to notify
 }
 
 // Open opens the journal in a folder, which it makes if need be, repairs what
@@ -97,7 +100,7 @@ type Journal struct {
 // Penstock wrote it, or what the file system said.
 func Open(o Options) (*Journal, error) {
 	j := newJournal(o)
-	if err := j.fs.MkdirAll(j.dir, 0o700); err != nil {
+	if err := makeDir(j.fs, j.dir); err != nil {
 		return nil, err
 	}
 	lock, err := j.fs.Lock(filepath.Join(j.dir, lockName))
@@ -110,6 +113,25 @@ func Open(o Options) (*Journal, error) {
 		return nil, err
 	}
 	return j, nil
+}
+
+// makeDir makes a folder, private, and its name and those above it durable:
+// what is synced in a folder that is gone after a power failure is gone too.
+func makeDir(fsys fault.FS, dir string) error {
+	_, err := fsys.Stat(dir)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := makeDir(fsys, parent); err != nil {
+			return err
+		}
+	}
+	if err := fsys.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return fsys.SyncDir(parent)
 }
 
 const lockName = "journal.lock"
@@ -162,6 +184,7 @@ func (j *Journal) start() error {
 	}
 	j.opening = false
 	j.stored.Store(j.w.floor)
+	j.published.Store(j.w.floor)
 	go j.commitLoop()
 	go j.keepLoop()
 	return nil
@@ -197,7 +220,6 @@ func (j *Journal) closeFiles() {
 		_ = j.release(s)
 	}
 	if sp := j.cat.takeSpare(0); sp != nil {
-		_ = sp.file.Close()
 		_ = j.fs.Remove(sp.path)
 	}
 }

@@ -43,12 +43,12 @@ func textMessage(payload string) *message.Message {
 	return &message.Message{Client: "c", Topic: "t", Payload: []byte(payload)}
 }
 
-// stored waits until an offset is stored.
+// stored waits until an offset is stored and readers find it.
 func stored(t testing.TB, j *journal.Journal, offset uint64) {
 	t.Helper()
 	r := j.NewReader(offset)
 	defer r.Close()
-	for j.Stored() < offset {
+	for j.Published() < offset {
 		select {
 		case <-r.Ready():
 		case <-t.Context().Done():

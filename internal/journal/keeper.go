@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -76,26 +77,34 @@ func (j *Journal) release(s *segment) error {
 // for it and for what a commit may need besides.
 func (j *Journal) prepare() {
 	size := j.segmentBytes
-	if j.cat.hasSpare() || j.cat.allocated()+2*size > j.maxBytes {
+	if j.cat.hasSpare() || time.Now().Before(j.noSpare) || j.cat.allocated()+2*size > j.maxBytes {
 		return
 	}
 	j.cat.setPreparing(size)
 	defer j.cat.setPreparing(0)
 	path := filepath.Join(j.dir, spareName)
-	f, err := j.fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		j.failed("prepare a segment", err)
-		return
-	}
-	if err := writeZeros(f, 0, size, j.stop); err != nil {
-		_ = f.Close()
+	if err := j.zeroFile(path, size); err != nil {
 		_ = j.fs.Remove(path)
-		if err != ErrClosed { //nolint:errorlint // our own value
+		if !errors.Is(err, ErrClosed) {
 			j.failed("prepare a segment", err)
+			j.noSpare = time.Now().Add(spareRetry) // filling a full disk again and again helps nobody
 		}
 		return
 	}
-	j.cat.setSpare(&spare{path, f, size})
+	j.cat.setSpare(&spare{path, size})
+}
+
+// spareRetry is how long the keeper waits after it could not make a spare;
+// meanwhile segments are made when they are due.
+const spareRetry = 10 * time.Second
+
+// zeroFile makes a file of zeros, unless the journal closes.
+func (j *Journal) zeroFile(path string, size int64) error {
+	f, err := j.fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(writeZeros(f, 0, size, j.stop), f.Close())
 }
 
 func (c *catalog) setPreparing(n int64) {

@@ -30,7 +30,9 @@ func (j *Journal) NewReader(from uint64) *Reader {
 	return r
 }
 
-// Ready returns a channel that receives when more may have been stored.
+// Ready returns a channel that receives when more may have been stored. The
+// watermark moves first, then TryNext finds what is below it, then Ready and
+// those of NotifyStored are told.
 func (r *Reader) Ready() <-chan struct{} { return r.signal }
 
 // Next returns the offset from which on TryNext looks for the next message.
@@ -253,7 +255,7 @@ func (w *waiters) notify(stored uint64) {
 // wait returns when an offset is stored.
 func (j *Journal) wait(offset uint64) error {
 	done := j.waiters.add(offset)
-	j.waiters.notify(j.stored.Load()) // it may be stored already
+	j.waiters.notify(j.published.Load()) // it may be stored already
 	select {
 	case <-done:
 		return nil

@@ -81,7 +81,7 @@ func TestReadersShareAndLag(t *testing.T) {
 	const total = appenders * each
 	payload := strings.Repeat("m", 2000)
 	var all sync.WaitGroup
-	halfway := make(chan struct{})
+	halfway, ended := make(chan struct{}), make(chan struct{})
 	for i := range 8 {
 		all.Go(func() {
 			if i%2 == 1 {
@@ -89,11 +89,16 @@ func TestReadersShareAndLag(t *testing.T) {
 			}
 			r := j.NewReader(1)
 			defer r.Close()
-			readTotal(t, r, total, i%4 == 2)
+			if i%4 == 2 {
+				readTotal(t, r, total, ended)
+				return
+			}
+			readTotal(t, r, total, nil)
 		})
 	}
+	var writers sync.WaitGroup
 	for range appenders {
-		all.Go(func() {
+		writers.Go(func() {
 			for n := range each / 4 {
 				e := make([]journal.Entry, 4)
 				for i := range e {
@@ -107,13 +112,17 @@ func TestReadersShareAndLag(t *testing.T) {
 	}
 	stored(t, j, total/2)
 	close(halfway)
+	writers.Wait()
+	close(ended)
 	all.Wait()
 	if s := j.Stats(); s.TailBytes > 2<<20 {
 		t.Errorf("the tail holds %d bytes", s.TailBytes)
 	}
 }
 
-func readTotal(t *testing.T, r *journal.Reader, total int, pause bool) {
+// readTotal reads so many messages, with pauses for a commit, or more, until
+// no more come.
+func readTotal(t *testing.T, r *journal.Reader, total int, pause <-chan struct{}) {
 	last := uint64(0)
 	var m message.Message
 	for n := 0; n < total; {
@@ -135,10 +144,10 @@ func readTotal(t *testing.T, r *journal.Reader, total int, pause bool) {
 			return
 		}
 		last = f.Offset()
-		if n++; pause && n%100 == 0 {
-			<-r.Ready() // fall behind by a commit, or more
-			if n > total-1000 {
-				pause = false
+		if n++; pause != nil && n%100 == 0 {
+			select {
+			case <-r.Ready():
+			case <-pause:
 			}
 		}
 	}
@@ -167,6 +176,7 @@ func TestReaderSeesOnlyStored(t *testing.T) {
 	}
 	close(gate)
 	stored(t, j, o)
+	<-r.Ready()
 	if f, ok, err := r.TryNext(); !ok || err != nil || f.Offset() != o {
 		t.Fatal(ok, err)
 	}

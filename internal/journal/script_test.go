@@ -65,6 +65,7 @@ func TestOperations(t *testing.T) {
 	}
 	put := func(n int) { stored(t, j, text(t, j, strings.Repeat("x", n))) }
 	step("open: zeros, head twice, name", `
+syncdir /
 write 1.seg 0+1024
 datasync 1.seg
 write 1.seg 0+240
@@ -125,7 +126,10 @@ func TestMovedWhileRead(t *testing.T) {
 		want[o] = s
 		stored(t, j, o)
 		f, ok, err := r.TryNext()
-		if !ok || err != nil || f.Offset() != o {
+		for ; !ok && err == nil; f, ok, err = r.TryNext() {
+			<-r.Ready()
+		}
+		if err != nil || f.Offset() != o {
 			t.Fatal(o, ok, err)
 		}
 		got[o] = s

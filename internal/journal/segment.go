@@ -286,7 +286,6 @@ func (c *catalog) fail(s *segment) int64 {
 // A spare is a file of zeros, ready to become a segment.
 type spare struct {
 	path string
-	file fault.File
 	size int64
 }
 

@@ -44,6 +44,7 @@ func (w *writer) flush() error {
 		w.written++
 	}
 	if !w.j.mode.Weak() {
+		w.show()
 		return w.sync()
 	}
 	w.show()
@@ -114,6 +115,9 @@ func (w *writer) sync() error {
 
 // show lets readers see what was written.
 func (w *writer) show() {
+	if w.shown < w.written {
+		w.j.stored.Store(w.unsynced[w.written-1].last) // before readers see any of it (C2)
+	}
 	if w.active != nil {
 		w.active.end.Store(w.pos)
 	}
@@ -256,11 +260,11 @@ func (w *writer) encodeHead(s *segment) []byte {
 // few zeros. It returns the file's size.
 func (w *writer) openFile(s *segment, need int64) (int64, error) {
 	if sp := w.j.cat.takeSpare(need); sp != nil {
-		w.file = sp.file
-		err := w.j.fs.Rename(sp.path, s.path)
-		if err != nil {
-			_ = sp.file.Close()
+		if err := w.j.fs.Rename(sp.path, s.path); err != nil {
+			return 0, err
 		}
+		f, err := w.j.fs.OpenFile(s.path, os.O_RDWR, 0)
+		w.file = f
 		return sp.size, err
 	}
 	size := max(need, min(w.j.segmentBytes, firstBytes))
