@@ -202,7 +202,7 @@ func notRead(h *house, l *fakeLog) {
 	p := h.connect(packet.V311, "p", keepAlive(10))
 	p.send(pub("s/a", 1, 1, "1"), pub("s/a", 1, 2, "2"), pub("s/a", 1, 3, "3"), pub("s/a", 1, 4, "4"), pub("s/a", 1, 5, "5"))
 	l.want(h, "1 p q1 s/a 1 [1]", "2 p q1 s/a 2 [1]", "3 p q1 s/a 3 [1]")
-	sleep(time.Minute) // its keep-alive clock stands still
+	pass(time.Minute) // its keep-alive clock stands still
 	l.store(2)
 	p.want("PUBACK 1", "PUBACK 2")
 	l.want(h, "4 p q1 s/a 4 [1]", "5 p q1 s/a 5 [1]")
@@ -237,10 +237,10 @@ func full3(h *house, l *fakeLog) {
 	p.send(pub("x", 1, 9, "before"), pub("s/a", 1, 1, "1"), pub("s/a", 2, 2, "2"))
 	p.want("PUBACK 9") // what comes before is not held up
 	s.want(`PUBLISH x q0 "before"`)
-	sleep(25 * time.Second)
+	pass(25 * time.Second)
 	s.quiet()
 	l.allow(1)
-	sleep(25 * time.Second)
+	pass(25 * time.Second)
 	l.allow(-1)
 	l.want(h, "1 p q1 s/a 1 [1]", "2 p q2 s/a 2 [1] id=2")
 	s.want(`PUBLISH s/a q0 "1"`, `PUBLISH s/a q0 "2"`)
@@ -267,16 +267,16 @@ func full0(h *house, l *fakeLog) {
 	l.allow(0)
 	p.send(pub("s/a", 0, 0, "1"), pub("s/a", 0, 0, "2"))
 	dropped := func() uint64 { return h.srv.Stats().Dropped["journal_full"] }
-	sleep(999 * time.Millisecond)
+	pass(999 * time.Millisecond)
 	if n := dropped(); n != 0 {
 		h.t.Errorf("dropped %d before the second was over", n)
 	}
-	sleep(2 * time.Millisecond) // for both together
+	pass(2 * time.Millisecond) // for both together
 	if n := dropped(); n != 2 {
 		h.t.Errorf("counted %d, want 2", n)
 	}
 	p.send(pub("s/a", 0, 0, "3"))
-	sleep(500 * time.Millisecond)
+	pass(500 * time.Millisecond)
 	l.allow(-1)
 	l.want(h, "1 p q0 s/a 3 [1] nowait")
 }
@@ -301,7 +301,7 @@ func willFull(h *house, l *fakeLog) {
 	l.allow(0)
 	p := h.connect(packet.V5, "p", withWill("s/will", "gone", 0))
 	p.close()
-	sleep(2 * time.Second)
+	pass(2 * time.Second)
 	l.want(h)
 	if n := h.srv.Stats().Dropped["journal_full"]; n != 1 {
 		h.t.Errorf("counted %d, want 1", n)

@@ -64,11 +64,11 @@ func sessionExpiry(h *house) {
 	s.subscribe("#", 1)
 	s.send(&packet.Disconnect{})
 	s.want("closed")
-	sleep(9 * time.Second)
+	pass(9 * time.Second)
 	if n := h.srv.Stats().Sessions; n != 1 {
 		h.t.Errorf("%d sessions after 9 s, want 1", n)
 	}
-	sleep(1100 * time.Millisecond)
+	pass(1100 * time.Millisecond)
 	if st := h.srv.Stats(); st.Sessions != 0 || st.Subscriptions != 0 {
 		h.t.Errorf("after 10 s: %+v", st)
 	}
@@ -116,7 +116,7 @@ func messageExpiry(h *house) {
 	s.send(&packet.Puback{ID: 1}, &packet.Disconnect{})
 	s.want("closed")
 	p.send(pub("short", 1, 2, "x", expires(2)), pub("long", 1, 3, "x", expires(9)), pub("kept", 1, 4, "x", expires(3), retained))
-	sleep(4 * time.Second)
+	pass(4 * time.Second)
 	s = h.dial()
 	s.v = packet.V5
 	c := packet.Connect{ClientID: []byte("s")}
@@ -165,10 +165,10 @@ func willDelay(h *house) {
 	s.subscribe("will/#", 1)
 	a := h.connect(packet.V5, "a", expiry(60), withWill("will/a", "gone", 5))
 	a.close()
-	sleep(4900 * time.Millisecond)
+	pass(4900 * time.Millisecond)
 	s.nothing()
 	s.want(`PUBLISH will/a q1 id=1 "gone"`)
-	sleep(100 * time.Second) // the session's end does not repeat it
+	pass(100 * time.Second) // the session's end does not repeat it
 	s.nothing()
 }
 
@@ -176,9 +176,9 @@ func willCancelled(h *house) {
 	s := h.connect(packet.V311, "s")
 	s.subscribe("will/#", 1)
 	h.connect(packet.V5, "a", expiry(60), withWill("will/a", "gone", 5)).close()
-	sleep(3 * time.Second)
+	pass(3 * time.Second)
 	h.connect(packet.V5, "a", expiry(60), resume)
-	sleep(10 * time.Second)
+	pass(10 * time.Second)
 	s.nothing()
 }
 

@@ -20,7 +20,7 @@ import (
 
 const benchConfig = `
 listeners: [{bind: "127.0.0.1:0"}]
-journal: {max_bytes: 4GiB}
+journal: {max_bytes: 20GiB}
 sinks:
   - {name: plant, kafka: {brokers: [%q], topic: %q}}
 rules:
@@ -30,33 +30,94 @@ rules:
     to: [{sink: plant, key: "{machine}", value: '{machine: machine, temp: payload.temp, seq: payload.seq}'}]
 `
 
+// benchPublishers is how many devices publish at a time.
+const benchPublishers = 10
+
 // BenchmarkKafkaEndToEnd is the main job at full speed: ten publishers at QoS
 // 1, acknowledged when synced, a filter and a map of three fields on 200 B of
 // JSON, into a real Kafka on the same machine. The clock stops when Kafka holds
 // the last record; nothing may be lost.
 func BenchmarkKafkaEndToEnd(b *testing.B) {
+	const messages = 1_000_000
 	broker := kafkatest.Shared(b)
+	var acked, took time.Duration
+	var cpu [3]time.Duration
 	for b.Loop() {
-		benchmarkKafka(b, broker, 1_000_000)
+		topic := broker.Topic(b, 4)
+		p := startBench(b, b.TempDir(), broker.Addr, topic)
+		pids := []int{p.cmd.Process.Pid, broker.PID(), os.Getpid()}
+		before, start := cpuTimes(b, pids), time.Now()
+		publishAll(b, p.addr(0), messages)
+		acked += time.Since(start)
+		p.untilStored(b, broker.Addr, topic, messages)
+		took += time.Since(start)
+		for i, after := range cpuTimes(b, pids) {
+			cpu[i] += after - before[i]
+		}
+		p.stop()
+	}
+	all := float64(messages) * float64(b.N)
+	b.ReportMetric(all/took.Seconds(), "msg/s")
+	b.ReportMetric(all/acked.Seconds(), "acked/s")
+	for i, unit := range []string{"cpu-us/msg", "kafka-cpu-us/msg", "generator-cpu-us/msg"} {
+		b.ReportMetric(float64(cpu[i].Microseconds())/all, unit)
 	}
 }
 
-func benchmarkKafka(b *testing.B, broker *kafkatest.Broker, messages int) {
-	const publishers = 10
-	topic := broker.Topic(b, 4)
-	dir := b.TempDir()
+// BenchmarkRestartWithBacklog kills Penstock while Kafka is down and a backlog
+// waits in the journal (PENSTOCK_BENCH_BACKLOG bytes, 1 GiB unless set), and
+// reports how long the next start takes until it serves, how fast the backlog
+// drains while nothing comes in, and how much memory that takes.
+func BenchmarkRestartWithBacklog(b *testing.B) {
+	backlog := int64(1 << 30)
+	if text := os.Getenv("PENSTOCK_BENCH_BACKLOG"); text != "" {
+		var err error
+		if backlog, err = strconv.ParseInt(text, 10, 64); err != nil {
+			b.Fatal(err)
+		}
+	}
+	const frameBytes = 300 // of one of the messages in the journal
+	messages := int(backlog / frameBytes / benchPublishers * benchPublishers)
+	for b.Loop() {
+		broker := kafkatest.Start(b)
+		topic := broker.Topic(b, 4)
+		p := startBench(b, b.TempDir(), broker.Addr, topic)
+		broker.Stop(b)
+		publishAll(b, p.addr(0), messages)
+		p.kill()
+		start := time.Now()
+		p.start()
+		ready := time.Since(start)
+		broker.Restart(b)
+		start = time.Now()
+		p.untilStored(b, broker.Addr, topic, messages)
+		drained := time.Since(start)
+		b.ReportMetric(float64(messages)*frameBytes/1e9, "GB-backlog")
+		b.ReportMetric(float64(ready.Milliseconds()), "ready-ms")
+		b.ReportMetric(float64(messages)/drained.Seconds(), "drained/s")
+		b.ReportMetric(peakMemory(b, p.cmd.Process.Pid), "peak-MiB")
+		p.stop()
+	}
+}
+
+// startBench starts a Penstock that feeds a topic.
+func startBench(b *testing.B, dir, kafkaAddr, topic string) *process {
+	b.Helper()
 	config := filepath.Join(dir, "penstock.yaml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, benchConfig, broker.Addr, topic), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, benchConfig, kafkaAddr, topic), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	p := startPenstock(b, dir, nil, "run", config)
+	return startPenstock(b, dir, nil, "run", config)
+}
+
+// publishAll publishes n messages and returns when all are acknowledged.
+func publishAll(b *testing.B, addr string, n int) {
+	b.Helper()
 	var counters factory.Counters
 	var wg sync.WaitGroup
-	pids := []int{p.cmd.Process.Pid, broker.PID(), os.Getpid()}
-	before, start := cpuTimes(b, pids), time.Now()
-	for i := range publishers {
-		o := factory.Options{Addr: p.addr(0), ClientID: "bench-" + strconv.Itoa(i), Version: packet.V311, QoS: 1, Window: 1000}
-		d := factory.NewDevice(o, &counters, benchSource(i, messages/publishers))
+	for i := range benchPublishers {
+		o := factory.Options{Addr: addr, ClientID: "bench-" + strconv.Itoa(i), Version: packet.V311, QoS: 1, Window: 1000}
+		d := factory.NewDevice(o, &counters, benchSource(i, n/benchPublishers))
 		wg.Go(func() {
 			if err := d.Run(b.Context()); err != nil {
 				b.Error(err)
@@ -64,17 +125,14 @@ func benchmarkKafka(b *testing.B, broker *kafkatest.Broker, messages int) {
 		})
 	}
 	wg.Wait()
-	acked := time.Since(start)
-	if err := waitStored(b.Context(), broker.Addr, topic, int64(messages)); err != nil {
+}
+
+// untilStored waits until the topic holds n records.
+func (p *process) untilStored(b *testing.B, addr, topic string, n int) {
+	b.Helper()
+	if err := waitStored(b.Context(), addr, topic, int64(n)); err != nil {
 		p.stop()
 		b.Fatalf("%v\n%s", err, strings.Join(p.lines(""), "\n"))
-	}
-	took, after := time.Since(start), cpuTimes(b, pids)
-	p.stop()
-	b.ReportMetric(float64(messages)/took.Seconds(), "msg/s")
-	b.ReportMetric(float64(messages)/acked.Seconds(), "acked/s")
-	for i, unit := range []string{"cpu-us/msg", "kafka-cpu-us/msg", "generator-cpu-us/msg"} {
-		b.ReportMetric(float64((after[i]-before[i]).Microseconds())/float64(messages), unit)
 	}
 }
 
@@ -98,7 +156,7 @@ func benchSource(device, n int) factory.Source {
 
 // waitStored waits until the topic holds n records, and no more.
 func waitStored(ctx context.Context, addr, topic string, n int64) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	client := &kafka.Client{Addr: kafka.TCP(addr)}
 	request := &kafka.ListOffsetsRequest{Topics: map[string][]kafka.OffsetRequest{topic: {
@@ -144,4 +202,19 @@ func cpuTime(b *testing.B, pid int) time.Duration {
 	user, _ := strconv.Atoi(fields[11])
 	system, _ := strconv.Atoi(fields[12])
 	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
+}
+
+// peakMemory is the largest resident size a process has had, in MiB.
+func peakMemory(b *testing.B, pid int) float64 {
+	b.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(status), "VmHWM:")
+	kib, err := strconv.ParseFloat(strings.Fields(text)[0], 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return kib / 1024
 }

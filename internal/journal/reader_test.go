@@ -153,6 +153,24 @@ func readTotal(t *testing.T, r *journal.Reader, total int, pause <-chan struct{}
 	}
 }
 
+// TestTailIsBounded: a reader that stands still does not keep more in memory
+// than the bound, and finds on disk what was let go.
+func TestTailIsBounded(t *testing.T) {
+	j := openWith(t, journal.Options{Dir: dir, FS: fault.NewMem(), MaxBytes: 64 << 20, SegmentBytes: 256 << 10, TailBytes: 1 << 20})
+	r := j.NewReader(1)
+	defer r.Close()
+	const total = 2000
+	var last uint64
+	for range total {
+		last = text(t, j, strings.Repeat("m", 2000))
+	}
+	stored(t, j, last)
+	if n := j.Stats().TailBytes; n > 1<<20 {
+		t.Errorf("the tail holds %d bytes", n)
+	}
+	readTotal(t, r, total, nil)
+}
+
 // TestReaderSeesOnlyStored: nothing is visible before its sync (C2).
 func TestReaderSeesOnlyStored(t *testing.T) {
 	in := fault.Inject(fault.NewMem())

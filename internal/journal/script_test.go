@@ -117,11 +117,25 @@ func TestMovedWhileRead(t *testing.T) {
 	j := openWith(t, journal.Options{Dir: dir, FS: in, MaxBytes: 4 << 20, SegmentBytes: 64 << 10, Sync: journal.SyncOff})
 	r := j.NewReader(1)
 	defer r.Close()
+	done := make(chan struct{})
+	var others sync.WaitGroup
+	others.Go(func() { // under -race: nobody changes what it reads
+		for {
+			again := j.NewReader(1)
+			readTotal(t, again, int(j.Published()), nil)
+			again.Close()
+			select {
+			case <-done:
+				return
+			default:
+			}
+		}
+	})
 	hit := in.Add(&fault.Fault{Err: errIO, Times: 1, When: onSegment(fault.Datasync)})
 	want := map[uint64]string{}
 	got := map[uint64]string{}
 	for i := range 500 {
-		s := fmt.Sprintf("%d %0300d", i, i)
+		s := fmt.Sprintf("%2000d", i)
 		o := text(t, j, s)
 		want[o] = s
 		stored(t, j, o)
@@ -134,6 +148,8 @@ func TestMovedWhileRead(t *testing.T) {
 		}
 		got[o] = s
 	}
+	close(done)
+	others.Wait()
 	if hit.Fired() != 1 {
 		t.Fatal("the fault did not happen")
 	}

@@ -44,7 +44,6 @@ func (w *writer) flush() error {
 		w.written++
 	}
 	if !w.j.mode.Weak() {
-		w.show()
 		return w.sync()
 	}
 	w.show()
