@@ -28,7 +28,12 @@ type load struct {
 
 func newLoad(b testing.TB, s *broker.Server, filter string, qos byte) *load {
 	b.Helper()
-	nc, err := net.Dial("tcp", s.Addrs()[0].String())
+	return dialLoad(b, s.Addrs()[0].String(), filter, qos)
+}
+
+func dialLoad(b testing.TB, addr, filter string, qos byte) *load {
+	b.Helper()
+	nc, err := net.Dial("tcp", addr)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -180,13 +185,18 @@ func (l *load) takeAcks(n int, tokens chan struct{}, mu *sync.Mutex) error {
 // through per second, and what the whole process allocated per message.
 func flow(b *testing.B, o broker.Options, qos byte, publishers, subscribers int) {
 	o.Listeners = []broker.ListenerConfig{local()}
-	s := serve(b, o)
+	flowThrough(b, serve(b, o).Addrs()[0].String(), qos, publishers, subscribers)
+}
+
+// flowThrough is flow through any broker.
+func flowThrough(b *testing.B, addr string, qos byte, publishers, subscribers int) {
+	b.Helper()
 	var subs, pubs []*load
 	for range subscribers {
-		subs = append(subs, newLoad(b, s, "load/#", qos))
+		subs = append(subs, dialLoad(b, addr, "load/#", qos))
 	}
 	for range publishers {
-		pubs = append(pubs, newLoad(b, s, "", 0))
+		pubs = append(pubs, dialLoad(b, addr, "", 0))
 	}
 	each := max(1, b.N/publishers)
 	var failed atomic.Value
@@ -241,6 +251,11 @@ func flow(b *testing.B, o broker.Options, qos byte, publishers, subscribers int)
 		_ = l.nc.Close()
 	}
 }
+
+// The same through mosquitto, in the same run: what counts is the ratio.
+func BenchmarkMosquittoFanInQoS0(b *testing.B)  { flowThrough(b, mosquitto(b), 0, 10, 1) }
+func BenchmarkMosquittoFanInQoS1(b *testing.B)  { flowThrough(b, mosquitto(b), 1, 10, 1) }
+func BenchmarkMosquittoFanOutQoS0(b *testing.B) { flowThrough(b, mosquitto(b), 0, 1, 50) }
 
 func BenchmarkFanInQoS0(b *testing.B)  { flow(b, broker.Options{}, 0, 10, 1) }
 func BenchmarkFanInQoS1(b *testing.B)  { flow(b, broker.Options{}, 1, 10, 1) }
