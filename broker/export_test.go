@@ -10,3 +10,10 @@ func NewOn(o Options, ln net.Listener, anonymous bool) *Server {
 	s.listeners = append(s.listeners, &listener{Listener: ln, anonymous: anonymous})
 	return s
 }
+
+// LimitRetained bounds what retained messages take, in bytes.
+func (s *Server) LimitRetained(bytes int) {
+	s.retained.mu.Lock()
+	defer s.retained.mu.Unlock()
+	s.retained.limit = bytes
+}

@@ -7,11 +7,19 @@ import (
 	"github.com/penstock/penstock/broker/topic"
 )
 
+// levelBytes is what the index takes for each level of a topic, at most.
+const levelBytes = 128
+
+// weight is what a retained message counts against maxRetainedBytes: itself,
+// and the levels of its topic, of which one message may have thousands.
+func weight(m *session.Message) int { return m.Size() + levelBytes*topic.Levels(m.Topic) }
+
 // retained are the retained messages of all topics.
 type retained struct {
 	mu    sync.RWMutex
 	index topic.Retained[*session.Message]
 	bytes int
+	limit int // maxRetainedBytes
 }
 
 // Bounds of what is retained (I6).
@@ -33,16 +41,16 @@ func (r *retained) set(m *session.Message) bool {
 	defer r.mu.Unlock()
 	if len(m.Payload) == 0 {
 		if old, ok := r.index.Delete(m.Topic); ok {
-			r.bytes -= old.Size()
+			r.bytes -= weight(old)
 		}
 		return true
 	}
 	old, had := r.index.Get(m.Topic)
-	grown := r.bytes + m.Size()
+	grown := r.bytes + weight(m)
 	if had {
-		grown -= old.Size()
+		grown -= weight(old)
 	}
-	if grown > maxRetainedBytes || !had && r.index.Len() >= maxRetained {
+	if grown > r.limit || !had && r.index.Len() >= maxRetained {
 		return false
 	}
 	r.index.Set(m.Topic, m)

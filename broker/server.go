@@ -142,6 +142,7 @@ func newServer(o Options, a *auth.Authenticator) *Server {
 		seed:    maphash.MakeSeed(),
 		quit:    make(chan struct{}),
 	}
+	s.retained.limit = maxRetainedBytes
 	s.clients.init()
 	s.subs.init()
 	s.timers.init()

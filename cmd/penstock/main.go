@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"os"
+	_ "time/tzdata" // rules may name time zones, and a bare container has none
 )
 
 func main() {
