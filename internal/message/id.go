@@ -3,6 +3,7 @@ package message
 import (
 	"encoding/base32"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -37,24 +38,31 @@ func (i ID) String() string {
 // MarshalText returns the text form.
 func (i ID) MarshalText() ([]byte, error) { return i.AppendText(nil) }
 
-// ParseID reads the text form.
+// ParseID reads the text form, and no other way to write the same numbers.
 func ParseID(s string) (ID, error) {
-	journal, rest, ok := strings.Cut(s, "-")
-	epoch, offset, ok2 := strings.Cut(rest, "-")
-	if !ok || !ok2 || len(journal) != 13 {
-		return ID{}, fmt.Errorf("parse message id %q: want <13 letters>-<epoch>-<offset>", s)
+	journal, rest, _ := strings.Cut(s, "-")
+	epoch, offset, _ := strings.Cut(rest, "-")
+	var raw [8]byte
+	bad := func(err error) (ID, error) {
+		return ID{}, fmt.Errorf("parse message id %q: want <13 letters>-<epoch>-<offset>: %w", s, err)
 	}
-	raw, err := idEncoding.DecodeString(journal)
-	if err != nil {
-		return ID{}, fmt.Errorf("parse message id %q: %w", s, err)
+	if len(journal) != idEncoding.EncodedLen(len(raw)) {
+		return bad(errors.New("wrong length"))
+	}
+	if _, err := idEncoding.Decode(raw[:], []byte(journal)); err != nil {
+		return bad(err)
 	}
 	e, err := strconv.ParseUint(epoch, 10, 32)
 	if err != nil {
-		return ID{}, fmt.Errorf("parse message id %q: %w", s, err)
+		return bad(err)
 	}
 	o, err := strconv.ParseUint(offset, 10, 64)
 	if err != nil {
-		return ID{}, fmt.Errorf("parse message id %q: %w", s, err)
+		return bad(err)
 	}
-	return ID{Journal: binary.BigEndian.Uint64(raw), Epoch: uint32(e), Offset: o}, nil
+	id := ID{Journal: binary.BigEndian.Uint64(raw[:]), Epoch: uint32(e), Offset: o}
+	if id.String() != s {
+		return bad(errors.New("not the form that is written"))
+	}
+	return id, nil
 }
