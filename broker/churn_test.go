@@ -20,8 +20,8 @@ var _ broker.Log = (*journal.Journal)(nil)
 // wantAll is a rule that wants everything stored.
 type wantAll struct{}
 
-func (wantAll) Want(_ string, dst []uint32) ([]uint32, message.AckLevel) {
-	return append(dst, 1), message.AckStored
+func (wantAll) Want(_ string, dst []uint32) ([]uint32, message.Ack) {
+	return append(dst, 1), message.Ack{Level: message.AckStored}
 }
 
 // Clients come, go, take each other's sessions over and talk nonsense, all at

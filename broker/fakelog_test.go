@@ -107,14 +107,14 @@ func (l *fakeLog) entries() []string {
 // fakeIntake wants s/# stored (rule 1) and r/# received (rule 2).
 type fakeIntake struct{}
 
-func (fakeIntake) Want(name string, dst []uint32) ([]uint32, message.AckLevel) {
+func (fakeIntake) Want(name string, dst []uint32) ([]uint32, message.Ack) {
 	switch {
 	case topic.Match("s/#", name):
-		return append(dst, 1), message.AckStored
+		return append(dst, 1), message.Ack{Level: message.AckStored}
 	case topic.Match("r/#", name):
-		return append(dst, 2), message.AckReceived
+		return append(dst, 2), message.Ack{}
 	}
-	return dst, message.AckReceived
+	return dst, message.Ack{}
 }
 
 func (l *fakeLog) want(h *house, texts ...string) {

@@ -125,7 +125,7 @@ func (c *conn) admit(b *burst, in *inPublish, dup bool) error {
 
 // waitsForStored reports whether the acknowledgement waits for the journal.
 func (p *inPublish) waitsForStored() bool {
-	return len(p.route.rules) > 0 && p.route.level >= message.AckStored
+	return len(p.route.rules) > 0 && p.route.ack.Level >= message.AckStored
 }
 
 // admitAcked is admit for QoS 1 and 2: it finds resends, and clients that send

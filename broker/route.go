@@ -13,7 +13,7 @@ type route struct {
 	targets []target
 	shares  []share
 	rules   []uint32 // numbers of the rules that want it
-	level   message.AckLevel
+	ack     message.Ack
 	refused bool // clients may not publish to it
 }
 
@@ -87,7 +87,7 @@ func (s *Server) newRoute(name string, publisher *client) *route {
 	}
 	r.targets, r.shares = s.subs.match(name, publisher)
 	if s.o.Intake != nil {
-		r.rules, r.level = s.o.Intake.Want(name, nil)
+		r.rules, r.ack = s.o.Intake.Want(name, nil)
 	}
 	return r
 }

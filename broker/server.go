@@ -38,7 +38,7 @@ type Intake interface {
 	// Want appends the numbers of the rules that want messages with this topic
 	// to dst and returns the strongest level of acknowledgement they ask for.
 	// It is called by many goroutines at once.
-	Want(topic string, dst []uint32) ([]uint32, message.AckLevel)
+	Want(topic string, dst []uint32) ([]uint32, message.Ack)
 }
 
 // A Log is where messages go that a rule wants; a *journal.Journal is one.

@@ -16,7 +16,7 @@ type rule struct {
 	filters []filter
 	scope   *scope
 	where   *condition
-	ack     message.AckLevel
+	ack     message.Ack
 	ackSet  bool // otherwise the journal's default
 	drop    bool // on_error: drop
 	outputs []*output
@@ -103,7 +103,7 @@ func (c *ruleCompiler) levels() {
 	case "received", "stored":
 		c.rule.ackSet = true
 		if c.config.Ack == "stored" {
-			c.rule.ack = message.AckStored
+			c.rule.ack.Level = message.AckStored
 		}
 	default:
 		c.problems = append(c.problems, problem.New("ack", "ack is received or stored, not %q", c.config.Ack))

@@ -41,14 +41,14 @@ type Set struct {
 	outputs    [][]uint32 // of their outputs
 	names      map[uint32]string
 	index      index
-	defaultAck message.AckLevel
+	defaultAck message.Ack
 }
 
 // Compile compiles rules. The paths of its problems are relative to the list of
 // rules (`[0].to[1].topic`); offsets point into the text of expressions and
 // templates. The Set is nil when there are any.
 func Compile(cfgs []Config, sinks []Sink) (*Set, problem.List) {
-	s := &Set{defaultAck: message.AckStored}
+	s := &Set{defaultAck: message.Ack{Level: message.AckStored}}
 	var problems problem.List
 	functions := conf.FunctionsTable(functionTable())
 	first := map[string]int{}
@@ -77,7 +77,7 @@ func (s *Set) Warnings() problem.List { return s.warnings }
 
 // SetDefaultAck sets the level of rules that name none, stored unless set. Call
 // it before Number.
-func (s *Set) SetDefaultAck(level message.AckLevel) { s.defaultAck = level }
+func (s *Set) SetDefaultAck(level message.AckLevel) { s.defaultAck.Level = level }
 
 // Number asks for the number of every rule (kind "rule", key its name) and of
 // every output (kind "output"; its key does not change when outputs change
@@ -122,7 +122,7 @@ func (s *Set) Name(number uint32) string { return s.names[number] }
 // Want appends the numbers of the rules whose `from` matches the topic to dst,
 // each once, and returns the strongest ack among them, received when there are
 // none. It allocates nothing but what dst lacks.
-func (s *Set) Want(topic string, dst []uint32) ([]uint32, message.AckLevel) {
+func (s *Set) Want(topic string, dst []uint32) ([]uint32, message.Ack) {
 	return s.index.find(topic, dst)
 }
 

@@ -14,11 +14,22 @@ type Cursor struct {
 	Low      uint64  // all below is settled
 	Settled  []Range // what is settled at or above Low, ascending, not touching
 	Counters []byte  // the lane's own, opaque
+	// Rules are the numbers of the rules that feed the lane: what it is owed.
+	Rules []uint32
+	// Dropped is what the lane gave up since its last cursor, for those who ask
+	// what became of a message; it is in the log only, not in the state.
+	Dropped []Drop
+}
+
+// A Drop is messages of which a lane gave up records, and why.
+type Drop struct {
+	Reason string
+	Ranges []Range
 }
 
 // clone returns a copy that shares nothing.
 func (c Cursor) clone() Cursor {
-	return Cursor{Low: c.Low, Settled: slices.Clone(c.Settled), Counters: slices.Clone(c.Counters)}
+	return Cursor{Low: c.Low, Settled: slices.Clone(c.Settled), Counters: slices.Clone(c.Counters), Rules: slices.Clone(c.Rules)}
 }
 
 // check reports what is wrong with a cursor: it may speak only of offsets that

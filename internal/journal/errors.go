@@ -26,3 +26,14 @@ var (
 	// errMalformed is the decoders'.
 	errMalformed = errors.New("malformed frame")
 )
+
+// A FullError is an ErrFull that concerns the share of one lane only (C7).
+type FullError struct {
+	Lane string
+	Room <-chan struct{} // closed when the lane has room again
+}
+
+func (e *FullError) Error() string { return "journal share of lane " + e.Lane + " is full" }
+
+// Is makes a FullError an ErrFull.
+func (e *FullError) Is(target error) bool { return target == ErrFull }

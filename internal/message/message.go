@@ -57,14 +57,35 @@ type AckLevel byte
 
 // The levels, weakest first, so that the strongest of several is their maximum.
 const (
-	AckReceived AckLevel = iota // accepted in memory
-	AckStored                   // synced in the journal
+	AckReceived  AckLevel = iota // accepted in memory
+	AckStored                    // synced in the journal
+	AckDelivered                 // every required output confirmed
 )
 
 // String returns the level as it is written in a rule.
 func (l AckLevel) String() string {
-	if l == AckReceived {
-		return "received"
+	return [...]string{"received", "stored", "delivered"}[l]
+}
+
+// An Ack is what the acknowledgement of a message waits for, and for how long:
+// with a Within, a publisher that can be told so is told after that time that
+// its message is stored and not yet delivered (C13). Zero waits as long as it
+// takes.
+type Ack struct {
+	Level  AckLevel
+	Within time.Duration
+}
+
+// Max returns the stronger of two acks: the higher level, and at delivered the
+// shorter time, of which zero is the longest.
+func (a Ack) Max(b Ack) Ack {
+	switch {
+	case a.Level > b.Level:
+		return a
+	case b.Level > a.Level:
+		return b
+	case a.Within == 0 || b.Within != 0 && b.Within < a.Within:
+		return b
 	}
-	return "stored"
+	return a
 }

@@ -23,6 +23,12 @@ type Record struct {
 	// Order is a hash of the order key: records with equal Order reach the
 	// destination in journal order (I3).
 	Order uint64
+
+	// Optional: the output says required: false, so that no acknowledgement
+	// waits for it (C13).
+	Optional bool
+	// Run names the replay that made the record, "" for none (C17).
+	Run string
 }
 
 // A Header is one name-value pair that travels beside the value.
@@ -33,8 +39,14 @@ type Header struct {
 
 // AppendID appends the id that is the same in every copy of the record,
 // `<message id>.<rule number>.<output number>` (C17).
+// A replay adds its name as a last part.
 func (r *Record) AppendID(b []byte) []byte {
-	return AppendRecordID(b, r.Message, r.Rule, r.Output)
+	b = AppendRecordID(b, r.Message, r.Rule, r.Output)
+	if r.Run != "" {
+		b = append(b, '.')
+		b = append(b, r.Run...)
+	}
+	return b
 }
 
 // AppendRecordID appends a record id from its parts.
@@ -63,6 +75,9 @@ type Outcome struct {
 	// Filtered: the rule's condition, or every output's, was not met, so there
 	// is nothing to deliver. Missing: because a payload field it reads is absent.
 	Filtered, Missing bool
+	// Shadow: the rule is a shadow rule, whose records are counted and never
+	// sent.
+	Shadow bool
 
 	arena []byte
 }
@@ -72,7 +87,7 @@ func (o *Outcome) Reset() {
 	clear(o.Records)
 	clear(o.Errors)
 	o.Records, o.Errors = o.Records[:0], o.Errors[:0]
-	o.Filtered, o.Missing = false, false
+	o.Filtered, o.Missing, o.Shadow = false, false, false
 }
 
 // arenaBytes is the size of the chunks that record bytes are carved from: one
