@@ -35,7 +35,7 @@ type LaneOptions struct {
 	Evaluator   Evaluator
 	Sink        bridges.Sink
 	Delivery    DeliveryConfig
-	DeadLetters *DeadLetters
+	DeadLetters DeadLetters
 	RuleName    func(number uint32) string
 	Log         *slog.Logger // carries the attribute lane
 }

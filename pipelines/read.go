@@ -8,6 +8,7 @@ import (
 
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/message"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
 // The bounds of what a lane holds (C15).
@@ -163,7 +164,7 @@ func (l *Lane) ruleError(seq uint64, rule int32, e *message.RuleError) {
 		return
 	}
 	l.letters.add(letter{
-		mark: m, id: l.message.ID, rule: number, output: e.Output,
-		reason: reason(e.Kind, e.Err), first: l.now, last: l.now,
+		mark: m, kind: deadletter.RuleError, id: l.message.ID, rule: number, output: e.Output,
+		reason: e.Kind, err: e.Err, time: l.now,
 	})
 }
