@@ -65,6 +65,8 @@ func (s *state) apply(f []byte) error {
 		return s.applyCursor(body)
 	case kindMessage:
 		return s.applyMessage(body)
+	case kindTick:
+		return s.applyTick(f)
 	}
 	return nil
 }
