@@ -155,6 +155,17 @@ func (s *state) low() (uint64, bool) {
 	return low, ok
 }
 
+// names returns the names of one kind that have numbers.
+func (s *state) names(kind string) map[string]uint32 {
+	names := map[string]uint32{}
+	for k, n := range s.numbers {
+		if k.kind == kind {
+			names[k.key] = n
+		}
+	}
+	return names
+}
+
 // Sections of a number frame.
 const (
 	secNumberValue = 1 // 4 bytes
