@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/penstock/penstock/internal/problem"
@@ -18,6 +19,8 @@ type Config struct {
 	Dir      string `koanf:"dir"`                    // reaches here absolute
 	MaxBytes int64  `koanf:"max_bytes" unit:"bytes"` // bound of everything in Dir; 0 = 10 GiB
 	Sync     string `koanf:"sync"`                   // group (default), off, or an interval such as 100ms
+	// Compression is none (default) or zstd: of what is written from now on.
+	Compression string `koanf:"compression"`
 }
 
 // Validate returns every problem of the configuration.
@@ -34,11 +37,21 @@ func (c Config) Validate() problem.List {
 		}
 		list = append(list, p)
 	}
+	if !slices.Contains(compressions, c.Compression) && c.Compression != "" {
+		p := problem.New("compression", "%q is not none or zstd", c.Compression)
+		if near := problem.DidYouMean(strings.ToLower(c.Compression), compressions); near != "" {
+			p = p.WithHint("%s", near)
+		}
+		list = append(list, p)
+	}
 	return list
 }
+
+// compressions is the values of the key `compression`.
+var compressions = []string{CompressionNone, CompressionZstd}
 
 // Options returns what Open needs of a configuration that Validate passed.
 func (c Config) Options() Options {
 	sync, _ := ParseSync(c.Sync)
-	return Options{Dir: c.Dir, MaxBytes: c.MaxBytes, Sync: sync}
+	return Options{Dir: c.Dir, MaxBytes: c.MaxBytes, Sync: sync, Compression: c.Compression}
 }
