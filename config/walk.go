@@ -202,16 +202,18 @@ func (w *walker) list(n ast.Node, t reflect.Type, s spot) (any, bool) {
 	return values, true
 }
 
-// texts reads a list of texts, or one text.
+// texts reads a list of texts, or one text; a list that an earlier file began
+// goes on.
 func (w *walker) texts(n ast.Node, t reflect.Type, s spot) (any, bool) {
 	nodes, isList := itemsOf(n)
 	if !isList {
 		nodes = []ast.Node{n}
 	}
 	values := make([]any, 0, len(nodes))
-	for i, item := range nodes {
+	for _, item := range nodes {
 		item = w.rejoin(item)
-		below := spot{path: fmt.Sprintf("%s[%d]", s.path, i), shape: s.shape, nested: true}
+		below := spot{path: fmt.Sprintf("%s[%d]", s.path, w.lengths[s.path]), shape: s.shape, nested: true}
+		w.lengths[s.path]++
 		at := start(w.src, item)
 		w.index.places[below.path] = place{src: w.src, key: at, value: at}
 		if v, ok := w.value(item, t.Elem(), below); ok {
