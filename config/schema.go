@@ -80,7 +80,7 @@ func roleOf(shape string) role {
 	switch shape {
 	case "rules.where", "rules.to.when", "rules.to.value":
 		return expression
-	case "rules.to.topic", "rules.to.key", "rules.to.headers.*":
+	case "rules.to.topic", "rules.to.key", "rules.to.headers.*", "sinks.delivery.order":
 		return template
 	case "rules.from":
 		return filter
@@ -107,10 +107,12 @@ func wordsOf(shape string) []string {
 		return []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}
 	case "sinks.file.format", "sinks.stdout.format":
 		return []string{"value", "envelope"}
-	case "rules.ack":
-		return []string{"received", "stored"}
+	case "rules.ack", "rules.ack.level":
+		return []string{"received", "stored", "delivered"}
 	case "rules.on_error":
 		return []string{"dead_letter", "drop"}
+	case "sinks.delivery.on_full":
+		return []string{"block", "drop_oldest", "drop_newest", "keep_latest"}
 	}
 	return nil
 }

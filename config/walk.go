@@ -49,6 +49,8 @@ func (w *walker) value(n ast.Node, t reflect.Type, s spot) (v any, ok bool) {
 	switch t {
 	case reflect.TypeFor[rules.HeadersConfig]():
 		return w.headers(n, s)
+	case reflect.TypeFor[rules.AckConfig]():
+		return w.ack(n, s)
 	case reflect.TypeFor[rules.GivenList]():
 		return w.oneOrMany(n, t, s)
 	case reflect.TypeFor[time.Duration]():
@@ -257,6 +259,19 @@ func (w *walker) headers(n ast.Node, s spot) (any, bool) {
 		return nil, w.wrongType(n, s, "a map of headers, or none", "{site: '{line}'}")
 	}
 	return rules.HeadersConfig{None: true}, true
+}
+
+// ack reads a level, or a map with the level and more.
+func (w *walker) ack(n ast.Node, s spot) (any, bool) {
+	if _, isMap := entriesOf(n); isMap {
+		return w.structure(n, reflect.TypeFor[rules.AckConfig](), s)
+	}
+	if _, isList := itemsOf(n); isList {
+		return nil, w.wrongType(n, s, "a level, or a map", "{level: delivered, within: 5s}")
+	}
+	level, ok := w.text(n, s)
+	w.index.places[s.path+".level"] = w.index.places[s.path]
+	return map[string]any{"level": level}, ok
 }
 
 // unknownKey complains about a key, and takes the one that was probably meant
