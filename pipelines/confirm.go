@@ -14,9 +14,9 @@ type Confirmations interface {
 	Settle(offset uint64, rule, lane uint32, delivered bool)
 }
 
-// A receipt counts the required records that are not settled of one message
+// outstanding counts the required records that are not settled of one message
 // and one rule that somebody waits for.
-type receipt struct {
+type outstanding struct {
 	open int32
 	rule int32 // index
 	next int32 // of the same message, as entry.receipt
@@ -32,12 +32,12 @@ func (l *ledger) expect(seq uint64, rule int32, required int) {
 	}
 	at := l.spareReceipt
 	if at == 0 {
-		l.owed = append(l.owed, receipt{})
+		l.owed = append(l.owed, outstanding{})
 		at = int32(len(l.owed))
 	} else {
 		l.spareReceipt = l.owed[at-1].next
 	}
-	l.owed[at-1] = receipt{open: int32(required), rule: rule, next: e.receipt}
+	l.owed[at-1] = outstanding{open: int32(required), rule: rule, next: e.receipt}
 	e.receipt = at
 }
 

@@ -32,7 +32,7 @@ type ledger struct {
 
 	receipts     Confirmations // nil: nobody waits
 	lane         uint32        // for them
-	owed         []receipt
+	owed         []outstanding
 	spareReceipt int32 // index in owed + 1 of the first free one
 
 	mu     sync.Mutex
