@@ -69,6 +69,10 @@ func (d *report) value(i int, want any, r *message.Record) {
 	switch want.(type) {
 	case nil:
 		return
+	case Tombstone:
+		if !r.Null {
+			d.pair(i, "value", tombstoneText, valueText(r))
+		}
 	case map[string]any, []any:
 		expected, came := canonical(want), valueText(r)
 		if decoded, err := codec.Decode(r.Value); err == nil {
@@ -78,7 +82,7 @@ func (d *report) value(i int, want any, r *message.Record) {
 			d.pair(i, "value", expected, came)
 		}
 	default:
-		if expected := plain(want); !bytes.Equal([]byte(expected), r.Value) {
+		if expected := plain(want); r.Null || !bytes.Equal([]byte(expected), r.Value) {
 			d.pair(i, "value", expected, valueText(r))
 		}
 	}
@@ -116,9 +120,11 @@ func (a arrival) String() string {
 	return text + ", value: " + valueText(&a.record)
 }
 
+const tombstoneText = "null (a tombstone)"
+
 func valueText(r *message.Record) string {
 	if r.Null {
-		return "null (a tombstone)"
+		return tombstoneText
 	}
 	return fmt.Sprintf("%.400s", r.Value)
 }
@@ -144,8 +150,11 @@ func describe(x *ExpectConfig) string {
 }
 
 func plain(v any) string {
-	if s, ok := v.(string); ok {
-		return s
+	switch v := v.(type) {
+	case string:
+		return v
+	case Tombstone:
+		return tombstoneText
 	}
 	return canonical(v)
 }

@@ -138,7 +138,7 @@ func (r *RecordExplained) write(b *strings.Builder) {
 		line(b, 2, "key", shown(r.Key))
 	}
 	if r.Null {
-		line(b, 2, "value", "null (a tombstone)")
+		line(b, 2, "value", tombstoneText)
 	} else {
 		line(b, 2, "value", shown(r.Value))
 	}

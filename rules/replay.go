@@ -252,7 +252,7 @@ func (r *RecordExplained) name() string {
 
 func (r *RecordExplained) text() string {
 	if r.Null {
-		return r.name() + ", null (a tombstone)"
+		return r.name() + ", " + tombstoneText
 	}
 	return r.name() + ", value " + shown(r.Value)
 }
