@@ -111,8 +111,9 @@ func (a *App) openLane(c *config.SinkConfig, o Options) error {
 		return err
 	}
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{
-		Name: c.Name, Number: number, Journal: pipelines.FromJournal(a.journal), Evaluator: o.Rules.Evaluator(c.Name),
-		Sink: sink, Delivery: c.Delivery, DeadLetters: a.dead, RuleName: o.Rules.Name,
+		Name: c.Name, Number: number, Journal: pipelines.FromJournal(a.journal),
+		Evaluators: func() pipelines.Evaluator { return o.Rules.Evaluator(c.Name) },
+		Sink:       sink, Delivery: c.Delivery, DeadLetters: a.dead, RuleName: o.Rules.Name,
 		Log: a.log.With(slog.String("lane", c.Name)),
 	})
 	if err != nil {
