@@ -27,13 +27,18 @@ func (l *loader) validate() {
 	l.add("", l.emptyListeners())
 	l.add("listeners", l.listeners())
 	l.add("auth", c.Auth.Validate())
+	l.add("admin", c.Admin.Validate())
+	l.warn("admin", c.Admin.Warnings())
 	l.add("journal", c.Journal.Validate())
+	l.add("", l.record())
+	l.add("limits", l.limits())
 	l.names("sink", "sinks", len(c.Sinks), func(i int) string { return c.Sinks[i].Name })
 	l.names("rule", "rules", len(c.Rules), func(i int) string { return c.Rules[i].Name })
 	for i, s := range c.Sinks {
 		l.sink(fmt.Sprintf("sinks[%d]", i), s)
 	}
 	l.rules()
+	l.warn("", l.deliveryWarnings())
 }
 
 // add places complaints about what is below a path.
@@ -42,6 +47,13 @@ func (l *loader) add(prefix string, list problem.List) {
 		if !l.loaded.index.consequence(p) {
 			l.problems = append(l.problems, l.loaded.index.locate(p))
 		}
+	}
+}
+
+// warn places what is allowed but probably not meant below a path.
+func (l *loader) warn(prefix string, list problem.List) {
+	for _, p := range list.Under(prefix) {
+		l.loaded.Warnings = append(l.loaded.Warnings, l.loaded.index.locate(p))
 	}
 }
 
@@ -201,9 +213,7 @@ func (l *loader) rules() {
 	if l.weak() {
 		set.SetDefaultAck(message.AckReceived)
 	}
-	for _, warning := range set.Warnings().Under("rules") {
-		l.loaded.Warnings = append(l.loaded.Warnings, l.loaded.index.locate(warning))
-	}
+	l.warn("rules", set.Warnings())
 }
 
 // weak says whether the journal does not sync before it acknowledges.

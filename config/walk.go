@@ -36,6 +36,10 @@ func (w *walker) file() map[string]any {
 	return m
 }
 
+// expectedValue is the key under which the word null is a value: a rule's test
+// expects a tombstone.
+const expectedValue = "rules.tests.expect.value"
+
 // value reads a node as type t. ok is false when there was a complaint that
 // leaves no value.
 func (w *walker) value(n ast.Node, t reflect.Type, s spot) (v any, ok bool) {
@@ -43,7 +47,10 @@ func (w *walker) value(n ast.Node, t reflect.Type, s spot) (v any, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	if isNull(n) {
+	switch {
+	case isNull(n) && s.shape == expectedValue && written(w.src, n) != "":
+		return rules.Tombstone{}, true
+	case isNull(n):
 		return nil, w.null(n, t, s)
 	}
 	switch t {
@@ -202,16 +209,18 @@ func (w *walker) list(n ast.Node, t reflect.Type, s spot) (any, bool) {
 	return values, true
 }
 
-// texts reads a list of texts, or one text.
+// texts reads a list of texts, or one text; a list that an earlier file began
+// goes on.
 func (w *walker) texts(n ast.Node, t reflect.Type, s spot) (any, bool) {
 	nodes, isList := itemsOf(n)
 	if !isList {
 		nodes = []ast.Node{n}
 	}
 	values := make([]any, 0, len(nodes))
-	for i, item := range nodes {
+	for _, item := range nodes {
 		item = w.rejoin(item)
-		below := spot{path: fmt.Sprintf("%s[%d]", s.path, i), shape: s.shape, nested: true}
+		below := spot{path: fmt.Sprintf("%s[%d]", s.path, w.lengths[s.path]), shape: s.shape, nested: true}
+		w.lengths[s.path]++
 		at := start(w.src, item)
 		w.index.places[below.path] = place{src: w.src, key: at, value: at}
 		if v, ok := w.value(item, t.Elem(), below); ok {

@@ -49,6 +49,7 @@ type App struct {
 	dead    *pipelines.DeadLetters
 	sinks   []bridges.Sink
 	lanes   []*pipelines.Lane
+	feeds   []pipelines.Feed // of the lanes
 	broker  *broker.Server
 	closers []closer // in the order they were opened
 }
@@ -110,6 +111,7 @@ func (a *App) openLane(c *config.SinkConfig, o Options) error {
 	if err != nil {
 		return err
 	}
+	evaluator := o.Rules.Evaluator(c.Name)
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{
 		Name: c.Name, Number: number, Journal: pipelines.FromJournal(a.journal),
 		Evaluators: func() pipelines.Evaluator { return o.Rules.Evaluator(c.Name) },
@@ -120,13 +122,16 @@ func (a *App) openLane(c *config.SinkConfig, o Options) error {
 		return err
 	}
 	a.sinks, a.lanes = append(a.sinks, sink), append(a.lanes, lane)
+	a.feeds = append(a.feeds, pipelines.Feed{Lane: number, Name: c.Name, Rules: evaluator.Rules()})
 	return nil
 }
 
 func (a *App) openBroker(o Options) error {
+	intake := pipelines.NewIntake(a.journal, pipelines.NewReceipts())
+	intake.Swap(pipelines.Routing{Want: o.Rules.Want, Feeds: a.feeds})
 	var err error
 	a.broker, err = broker.New(broker.Options{
-		Listeners: o.Config.Listeners, Auth: o.Config.Auth, Intake: o.Rules, Log: a.journal, Logger: a.log,
+		Listeners: o.Config.Listeners, Auth: o.Config.Auth, Intake: intake, Logger: a.log,
 	})
 	return err
 }

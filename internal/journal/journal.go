@@ -18,6 +18,7 @@ type Options struct {
 	Dir          string
 	MaxBytes     int64 // bound of everything in Dir; 0: 10 GiB
 	Sync         Sync
+	Compression  string           // CompressionNone ("" too) or CompressionZstd, of what is written from now on
 	SegmentBytes int64            // 0: a 32nd of MaxBytes, at most 64 MiB
 	TailBytes    int64            // memory kept for readers that keep up; 0: 64 MiB
 	FS           fault.FS         // nil: the operating system's
@@ -167,6 +168,7 @@ func newJournal(o Options) *Journal {
 	close(j.roomy)
 	j.drained = sync.NewCond(&j.mu)
 	j.cat.fs, j.tail.bound, j.w.j = o.FS, o.TailBytes, j
+	j.w.packer = newPacker(o.Compression)
 	j.damage.seen = map[string]bool{}
 	return j
 }

@@ -241,7 +241,7 @@ func (r *recovery) trim(f fault.File, s *segment, sv *survey) (int64, error) {
 	}
 	cut := min(used, sv.tail(end))
 	if cut < used {
-		r.span = uint64(used-cut+frameHead-1) / frameHead
+		r.span = spanOf(used - cut)
 		r.j.setAside(s, cut, used, r.valid+1, asideTail)
 	}
 	if cut == end {
