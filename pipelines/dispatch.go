@@ -54,6 +54,8 @@ func (l *Lane) collect() {
 			l.finish(r)
 		case c := <-l.letters.done:
 			l.letters.returned(c, l.now, l.buried)
+		case r := <-l.requests:
+			r.serve()
 		default:
 			return
 		}

@@ -2,11 +2,14 @@ package pipelines
 
 import "github.com/penstock/penstock/internal/message"
 
-// An Evaluator runs rules for one lane. It is owned by the lane's goroutine.
+// An Evaluator runs rules for one lane. It is used by one goroutine at a time.
 type Evaluator interface {
 	// Rules returns the numbers of the rules with an output to the lane's sink.
 	Rules() []uint32
-	// Evaluate runs one rule on one message. It must be a pure function: the
-	// lane evaluates again after a crash and expects the same records (C16).
+	// Evaluate runs one rule on one message and adds what it makes to out,
+	// whose records and errors may be those of other messages. It must be a
+	// pure function, unless the Evaluator is Stateful: the lane evaluates again
+	// after a crash, and several messages at a time, and expects the same
+	// records (C16).
 	Evaluate(rule uint32, m *message.Message, out *message.Outcome)
 }

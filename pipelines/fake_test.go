@@ -176,14 +176,26 @@ func (r *fakeReader) Close() {
 }
 
 // fakeRules turns the payload into records by its first word: filter, missing,
-// error, drop, twice; anything else is one record whose order key is the topic.
+// error, drop, twice, shadow, optional (two
+// records, the second not required); anything else is one record whose order key is the topic.
 type fakeRules struct{ numbers []uint32 }
+
+func rulesOf(numbers ...uint32) func() pipelines.Evaluator {
+	return func() pipelines.Evaluator { return fakeRules{numbers} }
+}
 
 func (e fakeRules) Rules() []uint32 { return e.numbers }
 
 func (e fakeRules) Evaluate(rule uint32, m *message.Message, out *message.Outcome) {
 	word, _, _ := bytes.Cut(m.Payload, []byte(" "))
 	switch string(word) {
+	case "shadow":
+		out.Shadow = true
+		out.Records = append(out.Records, fakeRecord(rule, 1, m, m.Topic))
+		out.Errors = append(out.Errors, message.RuleError{Output: 9, Kind: "type", Err: errors.New("not a number")})
+	case "optional":
+		out.Records = append(out.Records, fakeRecord(rule, 1, m, m.Topic), fakeRecord(rule, 2, m, m.Topic))
+		out.Records[len(out.Records)-1].Optional = true
 	case "filter":
 		out.Filtered = true
 	case "missing":
@@ -196,6 +208,21 @@ func (e fakeRules) Evaluate(rule uint32, m *message.Message, out *message.Outcom
 		out.Records = append(out.Records, fakeRecord(rule, 1, m, m.Topic), fakeRecord(rule, 2, m, m.Topic+"/second"))
 	default:
 		out.Records = append(out.Records, fakeRecord(rule, 1, m, m.Topic))
+	}
+}
+
+// formRules are fakeRules whose values begin with a word for their present form.
+type formRules struct {
+	fakeRules
+	form string
+}
+
+func (e formRules) Evaluate(rule uint32, m *message.Message, out *message.Outcome) {
+	first := len(out.Records)
+	e.fakeRules.Evaluate(rule, m, out)
+	for i := first; e.form != "" && i < len(out.Records); i++ {
+		r := &out.Records[i]
+		r.Value = fmt.Appendf(nil, "%s %s by %d", e.form, r.Value, rule)
 	}
 }
 

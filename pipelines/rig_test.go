@@ -15,14 +15,16 @@ import (
 
 // A rig is a lane with its fakes.
 type rig struct {
-	t       testing.TB
-	journal *fakeJournal
-	sink    bridges.Sink
-	config  pipelines.DeliveryConfig
-	rules   []uint32
-	dead    *pipelines.DeadLetters
-	path    string // of the dead letters
-	log     bytes.Buffer
+	t        testing.TB
+	journal  *fakeJournal
+	sink     bridges.Sink
+	config   pipelines.DeliveryConfig
+	rules    []uint32
+	form     string // of the rules, see formRules
+	receipts pipelines.Confirmations
+	dead     *pipelines.DeadLetters
+	path     string // of the dead letters
+	log      bytes.Buffer
 
 	lane   *pipelines.Lane
 	cancel context.CancelFunc
@@ -51,16 +53,30 @@ func (r *rig) openDead(maxBytes int64) {
 func (r *rig) build() *pipelines.Lane {
 	r.t.Helper()
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{
-		Name: "plant", Number: 7, Journal: r.journal, Evaluator: fakeRules{r.rules}, Sink: r.sink,
+		Name: "plant", Number: 7, Journal: r.journal, Evaluators: r.evaluators, Sink: r.sink,
 		Delivery: r.config, DeadLetters: r.dead,
-		RuleName: func(n uint32) string { return "rule-" + strconv.Itoa(int(n)) },
-		Log:      slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{ReplaceAttr: noTime})),
+		RuleName: ruleName, Receipts: r.receipts,
+		Log: slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{ReplaceAttr: noTime})),
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	return lane
 }
+
+// evaluators is LaneOptions.Evaluators.
+func (r *rig) evaluators() pipelines.Evaluator { return formRules{fakeRules{r.rules}, r.form} }
+
+// present is the rig's rules as an update has them.
+func (r *rig) present() pipelines.Rules {
+	numbers, form := r.rules, r.form
+	return pipelines.Rules{
+		Evaluators: func() pipelines.Evaluator { return formRules{fakeRules{numbers}, form} },
+		Name:       ruleName,
+	}
+}
+
+func ruleName(n uint32) string { return "rule-" + strconv.Itoa(int(n)) }
 
 func noTime(_ []string, a slog.Attr) slog.Attr {
 	if a.Key == slog.TimeKey {

@@ -12,6 +12,7 @@ type entry struct {
 	rule      int32 // index of the only rule so far, -1 before the first
 	records   int32
 	delivered int32
+	receipt   int32 // who waits for it: index in ledger.owed + 1 of the first, 0 for nobody
 	verdict   verdict
 }
 

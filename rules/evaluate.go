@@ -30,7 +30,7 @@ type Evaluator struct {
 	vm      vm.VM
 	env     map[string]any
 	topics  map[string]string
-	name    []byte // scratch for topics
+	name    []byte // scratch for topics and order keys
 	headers []message.Header
 }
 
@@ -78,6 +78,7 @@ func (e *Evaluator) Evaluate(number uint32, m *message.Message, out *message.Out
 		out.Filtered = true
 		return
 	}
+	out.Shadow = f.shadow
 	met, missing, failed := e.met(f.where, "where")
 	switch {
 	case failed != nil:

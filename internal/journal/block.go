@@ -17,6 +17,7 @@ type blockHeader struct {
 	first   uint64 // offset of the first frame; with none, the next offset
 	length  uint32 // bytes of the frames
 	count   uint32 // frames
+	newer   bool   // read: a later version wrote it
 }
 
 func (h *blockHeader) put(b []byte) {
@@ -47,6 +48,7 @@ func parseBlock(b []byte, segment uint64) (h blockHeader, newer, ok bool) {
 	h = blockHeader{
 		flags: b[5], journal: le.Uint64(b[8:]), segment: segment, synced: le.Uint64(b[24:]),
 		first: le.Uint64(b[32:]), length: le.Uint32(b[40:]), count: le.Uint32(b[44:]),
+		newer: b[4] != version || le.Uint16(b[6:]) != blockHead,
 	}
-	return h, b[4] != version || le.Uint16(b[6:]) != blockHead, true
+	return h, h.newer, true
 }

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"strings"
+	"time"
 
 	"github.com/penstock/penstock/internal/problem"
 )
@@ -18,6 +19,10 @@ type Config struct {
 	Dir      string `koanf:"dir"`                    // reaches here absolute
 	MaxBytes int64  `koanf:"max_bytes" unit:"bytes"` // bound of everything in Dir; 0 = 10 GiB
 	Sync     string `koanf:"sync"`                   // group (default), off, or an interval such as 100ms
+
+	Keep        time.Duration `koanf:"keep"`        // how long what is delivered stays for a replay; 0 = not at all
+	Compression string        `koanf:"compression"` // none (default) or zstd
+	Record      []string      `koanf:"record"`      // topic filters of messages to store even when no rule wants them
 }
 
 // Validate returns every problem of the configuration.
@@ -33,6 +38,14 @@ func (c Config) Validate() problem.List {
 			p = p.WithHint("%s", near)
 		}
 		list = append(list, p)
+	}
+	if c.Keep < 0 {
+		list = append(list, problem.New("keep", "keep may not be negative"))
+	}
+	switch c.Compression {
+	case "", "none", "zstd":
+	default:
+		list = append(list, problem.New("compression", "%q is neither none nor zstd", c.Compression))
 	}
 	return list
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"strings"
@@ -287,6 +288,7 @@ func (h *history) check(p photo) {
 	c, _ := j.Cursor(crashLane)
 	low := c.Low // below it messages may be gone
 	got := h.readAll(j)
+	h.checkArchive(p, got, low)
 	for n, s := range h.given {
 		acked := !h.weak && h.acked[n] || !h.weak && n.epoch == h.epoch && n.offset <= p.stored
 		if back, ok := got[n]; acked && !ok && n.offset >= low {
@@ -313,6 +315,52 @@ func (h *history) check(p photo) {
 		}
 	}
 	h.checkCursor(j, p)
+}
+
+// checkArchive looks at what a crash left without opening it: only what was
+// given out is shown, of what some later entry vouches for nothing is missing,
+// and a crash alone damages nothing.
+func (h *history) checkArchive(p photo, opened map[name]string, low uint64) {
+	a, err := journal.OpenArchive(dir, p.fs)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err != nil {
+		h.t.Fatalf("after %v: open archive: %v", p.after, err)
+	}
+	if bad, err := a.Verify(); err != nil || len(bad) > 0 {
+		h.t.Fatalf("after %v: archive: %+v, %v", p.after, bad, err)
+	}
+	got := h.readArchive(a)
+	for n, s := range got {
+		if was, ok := h.given[n]; !ok || was != s {
+			h.t.Fatalf("after %v: the archive shows %v %q, was %q", p.after, n, s, was)
+		}
+	}
+	for n := range opened {
+		if _, ok := got[n]; !ok && n.offset <= a.Stored() && n.offset >= low {
+			h.t.Fatalf("after %v: the archive up to %d misses %v", p.after, a.Stored(), n)
+		}
+	}
+}
+
+func (h *history) readArchive(a *journal.Archive) map[name]string {
+	got := map[name]string{}
+	r := a.Reader(1)
+	defer r.Close()
+	for {
+		f, ok, err := r.Next()
+		if err != nil {
+			h.t.Fatalf("read archive: %v", err)
+		}
+		if !ok {
+			return got
+		}
+		var m message.Message
+		if f.Kind() == journal.KindMessage && f.Message(&m) == nil {
+			got[name{f.Epoch(), f.Offset()}] = string(m.Payload)
+		}
+	}
 }
 
 func (h *history) checkCursor(j *journal.Journal, p photo) {

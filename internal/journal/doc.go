@@ -69,7 +69,7 @@
 //
 // The checksums of a segment are seeded with its id, so that neither another
 // segment's bytes nor a payload made to look like a frame pass for a frame of
-// it. Kinds: 1 message, 2 state, 3 number, 4 cursor; others are skipped.
+// it. Kinds: 1 message, 2 state, 3 number, 4 cursor, 8 tick; others are skipped.
 //
 // A section is a kind (1 byte), a length (uvarint) and as many bytes. Readers
 // skip sections they do not know, and those that would be empty are left out.
@@ -81,6 +81,7 @@
 //	          8 payload
 //	number    1 number (4)   2 kind   3 key
 //	cursor    1 lane (4)   2 low (8)   3 settled: pairs of uvarints: gap, length - 1   4 counters
+//	tick      1 received (8, Unix ms)
 //	state     1 highest offset given out (8)   2 newest received (8)   3 highest number (4)
 //	          4 a number's sections   5 a cursor's sections
 package journal

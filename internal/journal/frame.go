@@ -27,6 +27,7 @@ const (
 	kindState   kind = 2 // all state there is, at the head of a segment
 	kindNumber  kind = 3 // a name got a number (C16)
 	kindCursor  kind = 4 // a lane's cursor (C15)
+	kindTick    kind = 8 // time went on (C21)
 )
 
 var le = binary.LittleEndian
