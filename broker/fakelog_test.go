@@ -36,9 +36,12 @@ func newFakeLog() *fakeLog {
 	return &fakeLog{next: 1, left: -1, room: make(chan struct{}), lane: make(chan struct{}), off: map[string]bool{}, waiting: map[uint64][]func(uint64, bool){}}
 }
 
-func (l *fakeLog) Append(entries []journal.Entry) (uint64, error) {
+func (l *fakeLog) Append(entries []journal.Entry, generation uint64) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if generation != l.gen {
+		return 0, journal.ErrStale
+	}
 	l.calls++
 	for _, e := range entries {
 		if first, _, _ := strings.Cut(e.Message.Topic, "/"); l.off[first] {
