@@ -2,14 +2,11 @@ package crashtest_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"testing/synctest"
 	"time"
 
 	"github.com/penstock/penstock/internal/journal"
@@ -127,7 +124,7 @@ func (w *world) resolve(found map[int]bool) {
 // where the lane's stored cursor says so, and readable everywhere else (I1,
 // I2). It returns how many damage took.
 func (w *world) checkLanes(found map[int]bool) (lost int) {
-	letters := w.letterIDs()
+	w.readLetters()
 	for i := range lanes {
 		c, ok := w.journal.Cursor(w.number[i])
 		for _, g := range w.given {
@@ -136,12 +133,12 @@ func (w *world) checkLanes(found map[int]bool) (lost int) {
 			case !ok:
 				w.fail("C15: lane %s has no cursor, and message %d at offset %d is owed to it", lanes[i], g.serial, g.id.Offset)
 			case g.settled(i, c):
-				w.checkSettled(g, i, letters)
+				w.checkSettled(g, i)
 				if w.damage != nil && w.damage.took[g.serial] && !found[g.serial] {
 					g.of[i] = counted
 				}
 			case !found[g.serial]:
-				lost += w.missing(g, i, letters)
+				lost += w.missing(g, i)
 			}
 		}
 	}
@@ -150,9 +147,9 @@ func (w *world) checkLanes(found map[int]bool) (lost int) {
 
 // missing is a message that a lane has not settled by its stored cursor, and
 // that is not there: damage took it, or took the cursor that had let it go.
-func (w *world) missing(g *given, lane int, letters map[string]bool) (lost int) {
+func (w *world) missing(g *given, lane int) (lost int) {
 	switch {
-	case w.damage != nil && w.isSettled(g, lane, letters):
+	case w.damage != nil && w.isSettled(g, lane):
 	case w.damage != nil && w.damage.took[g.serial]:
 		lost = 1
 	default:
@@ -170,27 +167,27 @@ func (w *world) wanted(g *given, lane int) bool {
 
 // checkSettled: what a stored cursor covers is at its destination, or a
 // durable letter (I2).
-func (w *world) checkSettled(g *given, lane int, letters map[string]bool) {
-	if !w.isSettled(g, lane, letters) {
+func (w *world) checkSettled(g *given, lane int) {
+	if !w.isSettled(g, lane) {
 		w.fail("I2: the cursor of lane %s covers message %d at offset %d, which is not settled", lanes[lane], g.serial, g.id.Offset)
 	}
 }
 
 // isSettled reports whether everything a lane makes of a message is where it
 // belongs.
-func (w *world) isSettled(g *given, lane int, letters map[string]bool) bool {
+func (w *world) isSettled(g *given, lane int) bool {
 	if lane == len(lanes) {
 		return slices.Contains(w.auditor.read, g.serial)
 	}
 	for _, r := range topics[g.topic].rules {
-		if slices.Contains(rules[r].lanes, lane) && !w.isRuleSettled(g, r, lane, letters) {
+		if slices.Contains(rules[r].lanes, lane) && !w.isRuleSettled(g, r, lane) {
 			return false
 		}
 	}
 	return true
 }
 
-func (w *world) isRuleSettled(g *given, rule, lane int, letters map[string]bool) bool {
+func (w *world) isRuleSettled(g *given, rule, lane int) bool {
 	id := func(output int) string { return w.recordID(g, rule, lane, output) }
 	count := w.destinations[lane].count
 	switch wordOf(g.serial, rule) {
@@ -199,9 +196,9 @@ func (w *world) isRuleSettled(g *given, rule, lane int, letters map[string]bool)
 	case wordTwice:
 		return count[id(1)] > 0 && count[id(2)] > 0
 	case wordPoison:
-		return letters[id(1)]
+		return w.book.refused(id(1))
 	case wordError:
-		return letters[id(9)] || w.lossy
+		return w.book.failed(id(9)) || w.lossy
 	}
 	return true
 }
@@ -221,7 +218,7 @@ func (w *world) checkAudit(found map[int]bool) (lost int) {
 	}
 	for _, g := range w.given {
 		if g.fate == kept && g.of[len(lanes)] == owed && g.id.Offset >= c.Low && !found[g.serial] {
-			lost += w.missing(g, len(lanes), nil)
+			lost += w.missing(g, len(lanes))
 		}
 	}
 	w.auditor.next = c.Low
@@ -368,39 +365,6 @@ func (w *world) checkProgress(began time.Time) {
 				w.fail("I7: lane %s had nothing to wait for: %s", lanes[i], why)
 			}
 		}
-	}
-}
-
-// letterIDs are the ids of all durable letters, those that somebody took away
-// included.
-func (w *world) letterIDs() map[string]bool {
-	ids := map[string]bool{}
-	for id := range w.buried {
-		ids[id] = true
-	}
-	for line := range bytes.Lines(w.content(lettersPath)) {
-		var letter pipelines.DeadLetter
-		if !bytes.HasSuffix(line, []byte("\n")) {
-			continue
-		}
-		if err := json.Unmarshal(line, &letter); err != nil {
-			continue // torn, and so never confirmed
-		}
-		if letter.Record == nil && !w.faulty {
-			w.fail("dead letter %s has no message", letter.ID)
-		}
-		ids[letter.ID] = true
-	}
-	return ids
-}
-
-// clearLetters takes the letters out of the file, as somebody who makes room
-// does.
-func (w *world) clearLetters() {
-	synctest.Wait() // no letter is on its way
-	w.buried = w.letterIDs()
-	if err := w.mem.Remove(lettersPath); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		w.fail("empty dead letters: %v", err)
 	}
 }
 

@@ -88,5 +88,5 @@ func (w *world) count() {
 		w.tally.records += len(d.seen)
 		w.tally.copies += len(d.arrivals) - len(d.seen)
 	}
-	w.tally.letters += len(w.letterIDs())
+	w.tally.letters += len(w.book.ever)
 }

@@ -1,6 +1,7 @@
 package crashtest_test
 
 import (
+	"strings"
 	"syscall"
 	"testing/synctest"
 	"time"
@@ -65,7 +66,7 @@ func (w *world) failDisk(s step) {
 	}
 	w.faulty = true
 	w.disk.Add(&fault.Fault{Err: err, Times: times, Short: random.IntN(2) == 0, When: func(op fault.Op) bool {
-		if op.Kind != kind || (op.Name == lettersPath) != letters {
+		if op.Kind != kind || strings.HasPrefix(op.Name, lettersFolder) != letters {
 			return false
 		}
 		if letters {
@@ -107,6 +108,7 @@ func (w *world) restartLane(s step) {
 		return // what it stores first would find no room
 	}
 	w.note("restart lane %s", lanes[i])
+	w.rerun = true
 	w.stopLane(i)
 	for range 200 {
 		if w.journal.Stored()+1 >= w.journal.Next() {

@@ -17,12 +17,10 @@ import (
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/message"
 	"github.com/penstock/penstock/pipelines"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
-const (
-	folder      = "/j"
-	lettersPath = "/l/dead-letters.jsonl"
-)
+const folder = "/j"
 
 // A world is one history: the real journal, lanes and dead letters on a disk
 // that can lose its power, between publishers and destinations that remember
@@ -36,7 +34,7 @@ type world struct {
 	mem     *fault.Mem
 	disk    *fault.Injector
 	journal *journal.Journal
-	letters *pipelines.DeadLetters
+	letters *deadletter.Store
 	runs    [len(lanes)]*run
 	life    int
 	opened  uint64 // the journal's next offset when this life began
@@ -47,13 +45,14 @@ type world struct {
 
 	destinations [len(lanes)]*destination
 	auditor      auditor
-	buried       map[string]bool // ids of letters that somebody took out of the file, and lane
-	lossy        bool            // the dead letters may have refused some
-	clean        bool            // the life before ended in order
-	faulty       bool            // some operation of the disk may have failed
-	full         bool            // the disk is
-	damage       *damage         // done before this life
-	damageNext   uint64          // seed of what is done before the next, 0 for nothing
+	book         letterBook
+	lossy        bool    // the dead letters may have refused some
+	clean        bool    // the life before ended in order
+	faulty       bool    // some operation of the disk may have failed
+	rerun        bool    // a lane was stopped and started in one life
+	full         bool    // the disk is
+	damage       *damage // done before this life
+	damageNext   uint64  // seed of what is done before the next, 0 for nothing
 
 	tally tally
 
@@ -104,7 +103,7 @@ type run struct {
 func play(s script) (w *world) {
 	w = &world{
 		lossy:  s.Letters < 1<<20,
-		script: s, began: time.Now(), mem: fault.NewMem(), fuse: -1, buried: map[string]bool{},
+		script: s, began: time.Now(), mem: fault.NewMem(), fuse: -1, book: letterBook{purged: map[string]bool{}, ever: map[string]bool{}},
 		byID: map[message.ID]*given{}, bySerial: map[int]*given{}, seed: uint64(len(s.Steps)),
 	}
 	_ = w.mem.MkdirAll("/l", 0o700)
@@ -295,7 +294,7 @@ func (w *world) startLane(i int) {
 	}
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{
 		Name: lanes[i], Number: w.number[i], Journal: pipelines.FromJournal(w.journal),
-		Evaluator: newEvaluator(i, w.numbers), Sink: sink, DeadLetters: w.letters,
+		Evaluators: func() pipelines.Evaluator { return newEvaluator(i, w.numbers) }, Sink: sink, DeadLetters: w.letters,
 		Delivery: pipelines.DeliveryConfig{
 			InFlight: 1 + (i+w.life)%3, Batch: pipelines.BatchConfig{Records: []int{3, 20, 1000}[(i+w.life)%3]},
 		},
@@ -352,11 +351,7 @@ func (w *world) openJournal() {
 		return
 	}
 	w.journal = j
-	w.letters, err = pipelines.OpenDeadLetters(pipelines.DeadLetterOptions{
-		Path: lettersPath, MaxBytes: w.script.Letters, FS: w.disk,
-	})
-	if err != nil {
-		w.fail("I4: open dead letters: %v", err)
+	if w.openLetters(); w.failed() != nil {
 		return
 	}
 	if j.Epoch() <= w.epoch {
