@@ -2,7 +2,6 @@ package deadletter
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"slices"
 
@@ -162,6 +161,3 @@ func (s *Store) update(c choice, letters map[uint64]*Letter) error {
 func (l *Letter) overlay(newer *Letter) {
 	l.Reason, l.Error, l.Attempts, l.History = newer.Reason, newer.Error, newer.Attempts, newer.History
 }
-
-// inOrder compares segments by their numbers.
-func inOrder(a, b *segment) int { return cmp.Compare(a.first, b.first) }

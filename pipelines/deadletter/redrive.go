@@ -315,7 +315,10 @@ func (s *Store) Purge(ctx context.Context, f Filter) (int, error) {
 	if last := s.Next() - 1; f.Last == 0 || f.Last > last {
 		f.Last = last
 	}
-	for l := range s.List(f) { // also those that cannot be read
+	for l, err := range s.List(f) {
+		if err != nil { // it goes too
+			s.log.Warn("purge a dead letter that cannot be read", slogErr(err))
+		}
 		seqs = append(seqs, l.Seq)
 		if len(seqs) < purgeLetters {
 			continue

@@ -166,11 +166,10 @@ func (s *sources) close() {
 	if s.borrowed {
 		return
 	}
-	if s.letters != nil {
-		s.letters.Close()
-	}
-	if s.changes != nil {
-		s.changes.Close()
+	for _, f := range [...]fault.File{s.letters, s.changes} {
+		if f != nil {
+			_ = f.Close() // it was only read
+		}
 	}
 }
 

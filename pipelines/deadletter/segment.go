@@ -62,20 +62,20 @@ const (
 
 // parseName reads `<part>-<first>-<generation>`.
 func parseName(name string) (part string, first uint64, gen uint32, ok bool) {
-	name, generation, _ := cutLast(name, "-")
-	part, number, _ := cutLast(name, "-")
+	name, generation := cutLast(name, "-")
+	part, number := cutLast(name, "-")
 	first, err := strconv.ParseUint(number, 10, 64)
 	n, err2 := strconv.ParseUint(generation, 10, 32)
 	ok = err == nil && err2 == nil && len(number) == 20 && first > 0 && (part == refusedName || part == ruleErrorsName)
 	return part, first, uint32(n), ok
 }
 
-func cutLast(s, sep string) (before, after string, ok bool) {
+func cutLast(s, sep string) (before, after string) {
 	i := strings.LastIndex(s, sep)
 	if i < 0 {
-		return s, "", false
+		return s, ""
 	}
-	return s[:i], s[i+len(sep):], true
+	return s[:i], s[i+len(sep):]
 }
 
 // last returns the highest number in the segment, first-1 for none.
