@@ -23,6 +23,8 @@ type rig struct {
 	rules    []uint32
 	form     string // of the rules, see formRules
 	receipts pipelines.Confirmations
+	make     func() pipelines.Evaluator // nil: formRules
+	before   func(*pipelines.Lane)      // Run
 	dead     *deadletter.Store
 	path     string // of the dead letters
 	log      bytes.Buffer
@@ -59,7 +61,7 @@ func (r *rig) build() *pipelines.Lane {
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{
 		Name: "plant", Number: 7, Journal: r.journal, Evaluators: r.evaluators, Sink: r.sink,
 		Delivery: r.config, DeadLetters: r.dead,
-		RuleName: ruleName, Receipts: r.receipts,
+		RuleName: ruleName, Receipts: r.receipts, State: r.journal,
 		Log: slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{ReplaceAttr: noTime})),
 	})
 	if err != nil {
@@ -69,15 +71,17 @@ func (r *rig) build() *pipelines.Lane {
 }
 
 // evaluators is LaneOptions.Evaluators.
-func (r *rig) evaluators() pipelines.Evaluator { return formRules{fakeRules{r.rules}, r.form} }
+func (r *rig) evaluators() pipelines.Evaluator {
+	if r.make != nil {
+		return r.make()
+	}
+	return formRules{fakeRules{r.rules}, r.form}
+}
 
 // present is the rig's rules as an update has them.
 func (r *rig) present() pipelines.Rules {
-	numbers, form := r.rules, r.form
-	return pipelines.Rules{
-		Evaluators: func() pipelines.Evaluator { return formRules{fakeRules{numbers}, form} },
-		Name:       ruleName,
-	}
+	then := rig{rules: r.rules, form: r.form, make: r.make}
+	return pipelines.Rules{Evaluators: then.evaluators, Name: ruleName}
 }
 
 func ruleName(n uint32) string { return "rule-" + strconv.Itoa(int(n)) }
@@ -93,6 +97,9 @@ func noTime(_ []string, a slog.Attr) slog.Attr {
 func (r *rig) start() {
 	r.t.Helper()
 	r.lane = r.build()
+	if r.before != nil {
+		r.before(r.lane)
+	}
 	ctx, cancel := context.WithCancel(r.t.Context())
 	r.cancel, r.ended = cancel, make(chan error, 1)
 	lane := r.lane
