@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock/penstock/bridges"
 	"github.com/penstock/penstock/pipelines"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
 // A rig is a lane with its fakes.
@@ -22,7 +23,9 @@ type rig struct {
 	rules    []uint32
 	form     string // of the rules, see formRules
 	receipts pipelines.Confirmations
-	dead     *pipelines.DeadLetters
+	make     func() pipelines.Evaluator // nil: formRules
+	before   func(*pipelines.Lane)      // Run
+	dead     *deadletter.Store
 	path     string // of the dead letters
 	log      bytes.Buffer
 
@@ -34,15 +37,18 @@ type rig struct {
 func newRig(t testing.TB, sink bridges.Sink) *rig {
 	t.Helper()
 	r := &rig{t: t, journal: newFakeJournal(), sink: sink, rules: []uint32{1}}
-	r.path = filepath.Join(t.TempDir(), "dead-letters.jsonl")
+	r.path = filepath.Join(t.TempDir(), "dead-letters")
 	r.openDead(0)
 	return r
 }
 
 func (r *rig) openDead(maxBytes int64) {
 	r.t.Helper()
+	if r.dead != nil {
+		r.dead.Close()
+	}
 	var err error
-	r.dead, err = pipelines.OpenDeadLetters(pipelines.DeadLetterOptions{Path: r.path, MaxBytes: maxBytes})
+	r.dead, err = deadletter.Open(deadletter.Options{Dir: r.path, MaxBytes: maxBytes})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -55,7 +61,7 @@ func (r *rig) build() *pipelines.Lane {
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{
 		Name: "plant", Number: 7, Journal: r.journal, Evaluators: r.evaluators, Sink: r.sink,
 		Delivery: r.config, DeadLetters: r.dead,
-		RuleName: ruleName, Receipts: r.receipts,
+		RuleName: ruleName, Receipts: r.receipts, State: r.journal,
 		Log: slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{ReplaceAttr: noTime})),
 	})
 	if err != nil {
@@ -65,15 +71,17 @@ func (r *rig) build() *pipelines.Lane {
 }
 
 // evaluators is LaneOptions.Evaluators.
-func (r *rig) evaluators() pipelines.Evaluator { return formRules{fakeRules{r.rules}, r.form} }
+func (r *rig) evaluators() pipelines.Evaluator {
+	if r.make != nil {
+		return r.make()
+	}
+	return formRules{fakeRules{r.rules}, r.form}
+}
 
 // present is the rig's rules as an update has them.
 func (r *rig) present() pipelines.Rules {
-	numbers, form := r.rules, r.form
-	return pipelines.Rules{
-		Evaluators: func() pipelines.Evaluator { return formRules{fakeRules{numbers}, form} },
-		Name:       ruleName,
-	}
+	then := rig{rules: r.rules, form: r.form, make: r.make}
+	return pipelines.Rules{Evaluators: then.evaluators, Name: ruleName}
 }
 
 func ruleName(n uint32) string { return "rule-" + strconv.Itoa(int(n)) }
@@ -89,6 +97,9 @@ func noTime(_ []string, a slog.Attr) slog.Attr {
 func (r *rig) start() {
 	r.t.Helper()
 	r.lane = r.build()
+	if r.before != nil {
+		r.before(r.lane)
+	}
 	ctx, cancel := context.WithCancel(r.t.Context())
 	r.cancel, r.ended = cancel, make(chan error, 1)
 	lane := r.lane

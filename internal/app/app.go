@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 
@@ -24,6 +23,7 @@ import (
 	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/pipelines"
+	"github.com/penstock/penstock/pipelines/deadletter"
 	"github.com/penstock/penstock/rules"
 )
 
@@ -46,7 +46,7 @@ func (e *EnvironmentError) Unwrap() error { return e.Err }
 type App struct {
 	log     *slog.Logger
 	journal *journal.Journal
-	dead    *pipelines.DeadLetters
+	dead    *deadletter.Store
 	sinks   []bridges.Sink
 	lanes   []*pipelines.Lane
 	feeds   []pipelines.Feed // of the lanes
@@ -75,6 +75,9 @@ func (a *App) open(o Options) error {
 	if err := a.openJournal(o.Config.Journal); err != nil {
 		return err
 	}
+	if err := a.openDeadLetters(&o.Config); err != nil {
+		return err
+	}
 	if err := o.Rules.Number(a.journal.Number); err != nil {
 		return fmt.Errorf("number the rules: %w", err)
 	}
@@ -94,10 +97,15 @@ func (a *App) openJournal(c journal.Config) error {
 		return fmt.Errorf("open journal %s: %w", c.Dir, err)
 	}
 	a.closers = append(a.closers, closer{"journal", a.journal.Close})
-	path := filepath.Join(c.Dir, "dead-letters.jsonl")
-	a.dead, err = pipelines.OpenDeadLetters(pipelines.DeadLetterOptions{Path: path, Log: a.log})
-	if err != nil {
-		return fmt.Errorf("open dead letters %s: %w", path, err)
+	return nil
+}
+
+func (a *App) openDeadLetters(c *config.Config) error {
+	o := c.DeadLetters.Options(c.Journal.Dir)
+	o.Log = a.log
+	var err error
+	if a.dead, err = deadletter.Open(o); err != nil {
+		return err
 	}
 	a.closers = append(a.closers, closer{"dead letters", a.dead.Close})
 	return nil

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ type Config struct {
 	Sync     string `koanf:"sync"`                   // group (default), off, or an interval such as 100ms
 
 	Keep        time.Duration `koanf:"keep"`        // how long what is delivered stays for a replay; 0 = not at all
-	Compression string        `koanf:"compression"` // none (default) or zstd
+	Compression string        `koanf:"compression"` // none (default) or zstd, of what is written from now on
 	Record      []string      `koanf:"record"`      // topic filters of messages to store even when no rule wants them
 }
 
@@ -42,16 +43,21 @@ func (c Config) Validate() problem.List {
 	if c.Keep < 0 {
 		list = append(list, problem.New("keep", "keep may not be negative"))
 	}
-	switch c.Compression {
-	case "", "none", "zstd":
-	default:
-		list = append(list, problem.New("compression", "%q is neither none nor zstd", c.Compression))
+	if c.Compression != "" && !slices.Contains(compressions, c.Compression) {
+		p := problem.New("compression", "%q is neither none nor zstd", c.Compression)
+		if near := problem.DidYouMean(strings.ToLower(c.Compression), compressions); near != "" {
+			p = p.WithHint("%s", near)
+		}
+		list = append(list, p)
 	}
 	return list
 }
 
+// compressions is the values of the key `compression`.
+var compressions = []string{CompressionNone, CompressionZstd}
+
 // Options returns what Open needs of a configuration that Validate passed.
 func (c Config) Options() Options {
 	sync, _ := ParseSync(c.Sync)
-	return Options{Dir: c.Dir, MaxBytes: c.MaxBytes, Sync: sync}
+	return Options{Dir: c.Dir, MaxBytes: c.MaxBytes, Sync: sync, Compression: c.Compression}
 }

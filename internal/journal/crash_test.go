@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"strings"
@@ -30,6 +29,7 @@ type history struct {
 	epoch  uint32
 	count  int
 	weak   bool // sync is not group: nothing need survive, all else holds
+	packed bool // this life writes compressed blocks
 }
 
 // name is what stays of a message id within one journal.
@@ -80,6 +80,7 @@ func TestCrashAtEverySync(t *testing.T) {
 // live runs a journal through random operations, checks every photo taken,
 // and returns one of them for the next life to begin with.
 func (h *history) live(mem *fault.Mem) *fault.Mem {
+	h.packed = rapid.Bool().Draw(h.t, "zstd")
 	l := &life{
 		history: h, mem: mem, in: fault.Inject(mem),
 		every: rapid.IntRange(1, 5).Draw(h.t, "every"), seed: rapid.Uint64().Draw(h.t, "seed"),
@@ -136,6 +137,9 @@ func (l *life) open() {
 	o := journal.Options{Dir: dir, FS: l.in, MaxBytes: 8 << 20, SegmentBytes: 4 << 10}
 	if l.weak {
 		o.Sync = journal.SyncOff
+	}
+	if l.packed {
+		o.Compression = journal.CompressionZstd
 	}
 	j, err := journal.Open(o)
 	for tries := 0; err != nil && tries < 3; tries++ {
@@ -315,52 +319,6 @@ func (h *history) check(p photo) {
 		}
 	}
 	h.checkCursor(j, p)
-}
-
-// checkArchive looks at what a crash left without opening it: only what was
-// given out is shown, of what some later entry vouches for nothing is missing,
-// and a crash alone damages nothing.
-func (h *history) checkArchive(p photo, opened map[name]string, low uint64) {
-	a, err := journal.OpenArchive(dir, p.fs)
-	if errors.Is(err, fs.ErrNotExist) {
-		return
-	}
-	if err != nil {
-		h.t.Fatalf("after %v: open archive: %v", p.after, err)
-	}
-	if bad, err := a.Verify(); err != nil || len(bad) > 0 {
-		h.t.Fatalf("after %v: archive: %+v, %v", p.after, bad, err)
-	}
-	got := h.readArchive(a)
-	for n, s := range got {
-		if was, ok := h.given[n]; !ok || was != s {
-			h.t.Fatalf("after %v: the archive shows %v %q, was %q", p.after, n, s, was)
-		}
-	}
-	for n := range opened {
-		if _, ok := got[n]; !ok && n.offset <= a.Stored() && n.offset >= low {
-			h.t.Fatalf("after %v: the archive up to %d misses %v", p.after, a.Stored(), n)
-		}
-	}
-}
-
-func (h *history) readArchive(a *journal.Archive) map[name]string {
-	got := map[name]string{}
-	r := a.Reader(1)
-	defer r.Close()
-	for {
-		f, ok, err := r.Next()
-		if err != nil {
-			h.t.Fatalf("read archive: %v", err)
-		}
-		if !ok {
-			return got
-		}
-		var m message.Message
-		if f.Kind() == journal.KindMessage && f.Message(&m) == nil {
-			got[name{f.Epoch(), f.Offset()}] = string(m.Payload)
-		}
-	}
 }
 
 func (h *history) checkCursor(j *journal.Journal, p photo) {

@@ -46,12 +46,18 @@
 //	| first offset                    | bytes of      | number of     | 48
 //	|                                 | frames        | frames        |
 //	+---------------------------------+---------------+---------------+
-//	| 0                                               | CRC32C of it  | 64
+//	| bytes of      | CRC32C of     | 0               | CRC32C of the | 64
+//	| frames, flag 4| them, flag 4  |                 | header        |
 //	+-------------------------------------------------+---------------+
 //	| frame | frame | ...
 //
-// ver is 1. flag 1: the frame is the segment's state. flag 2: no frames, the
-// journal was closed in order. The synced offset is the highest one that was
+// ver is 2; 1 knew no compressed blocks. flag 1: the frame is the segment's
+// state. flag 2: no frames, the journal was closed in order. flag 4: what
+// follows the header is the frames compressed with zstd, "bytes of frames" as
+// stored, filled up to a multiple of 8; then the header also says how many
+// bytes the frames are, 16 MiB at most, and the checksum of what is stored.
+// They unpack to just what would stand there without compression. A block is
+// compressed from 1 KiB of frames on, if that saves an eighth. The synced offset is the highest one that was
 // synced before this block was written: a bad place at or below the highest
 // such offset is damage, which is set aside, and reading goes on behind it;
 // one above it is the torn tail (C3).

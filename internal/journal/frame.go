@@ -9,7 +9,7 @@ import (
 const (
 	frameHead = 24
 	blockHead = 64
-	version   = 1
+	version   = 2 // 1 knew no compressed blocks; both are read
 
 	// blockMagic reads "PBLK" in the file. It is larger than any frame's size,
 	// which stands in the same place.

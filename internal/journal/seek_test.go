@@ -49,6 +49,8 @@ func seekable(t *testing.T, o journal.Options) (j *journal.Journal, times []int6
 	return j, times, offsets
 }
 
+func timeOf(ms int64) time.Time { return time.UnixMilli(ms) }
+
 // firstAt is what Seek must answer.
 func firstAt(times []int64, offsets []uint64, ms, none uint64) uint64 {
 	for i, t := range times {
