@@ -3,6 +3,7 @@ package crashtest_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -146,10 +147,11 @@ func (w *world) checkLanes(found map[int]bool) (lost int) {
 }
 
 // missing is a message that a lane has not settled by its stored cursor, and
-// that is not there: damage took it, or took the cursor that had let it go.
+// that is not there: damage took it, or took the cursor that had let it go, or
+// the journal was full to the brim and let go by a cursor not stored yet.
 func (w *world) missing(g *given, lane int) (lost int) {
 	switch {
-	case w.damage != nil && w.isSettled(g, lane):
+	case (w.damage != nil || w.tight) && w.isSettled(g, lane):
 	case w.damage != nil && w.damage.took[g.serial]:
 		lost = 1
 	default:
@@ -169,7 +171,7 @@ func (w *world) wanted(g *given, lane int) bool {
 // durable letter (I2).
 func (w *world) checkSettled(g *given, lane int) {
 	if !w.isSettled(g, lane) {
-		w.fail("I2: the cursor of lane %s covers message %d at offset %d, which is not settled", lanes[lane], g.serial, g.id.Offset)
+		w.fail("I2: the cursor of lane %s covers message %d at offset %d, which is not settled: %s", lanes[lane], g.serial, g.id.Offset, w.unsettled(g, lane))
 	}
 }
 
@@ -185,6 +187,16 @@ func (w *world) isSettled(g *given, lane int) bool {
 		}
 	}
 	return true
+}
+
+// unsettled says what is missing, for people.
+func (w *world) unsettled(g *given, lane int) string {
+	for _, r := range topics[g.topic].rules {
+		if slices.Contains(rules[r].lanes, lane) && !w.isRuleSettled(g, r, lane) {
+			return fmt.Sprintf("rule %s makes %v of it; %d letters, %+v", rules[r].name, wordOf(g.serial, r), len(w.book.there), w.letters.Stats())
+		}
+	}
+	return ""
 }
 
 func (w *world) isRuleSettled(g *given, rule, lane int) bool {

@@ -55,6 +55,7 @@ func kinds() []kind {
 		{"restart", 2, (*world).restart},
 		{"cut soon", 6, (*world).cutSoon},
 		{"cut", 5, (*world).cutNow},
+		{"kill", 1, (*world).killNow},
 	}
 }
 
