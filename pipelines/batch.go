@@ -16,11 +16,16 @@ type batch struct {
 	bytes  int64
 	opened time.Time // when its first record came
 	sealed bool      // takes no more: a bound is reached, or it was written before
+	tried  bool      // it was handed to a Write, whose outcome may be open
 
 	attempts int
 	first    time.Time     // when it was first written
 	downtime time.Duration // the breaker's total at that time
 	probe    bool          // it tests whether the sink is back
+	err      error         // of the last attempt
+
+	epoch     uint32 // of the link it was last written on
+	abandoned bool   // its Write never ended; a copy is written instead
 }
 
 // slabSizes are the capacities batches grow through: four times the last, so
@@ -106,7 +111,7 @@ func (p *batchPool) cut(b *batch, n int) *batch {
 // like returns an empty batch with b's history.
 func (p *batchPool) like(b *batch) *batch {
 	n := p.get(0)
-	n.opened, n.sealed = b.opened, b.sealed
-	n.attempts, n.first, n.downtime = b.attempts, b.first, b.downtime
+	n.opened, n.sealed, n.tried = b.opened, b.sealed, b.tried
+	n.attempts, n.first, n.downtime, n.err = b.attempts, b.first, b.downtime, b.err
 	return n
 }

@@ -167,6 +167,8 @@ func (r *fakeReader) Message(m *message.Message) error {
 	return nil
 }
 
+func (r *fakeReader) Size() int { return 100 + len(r.at.message.Payload) }
+
 func (r *fakeReader) Ready() <-chan struct{} { return r.ready }
 
 func (r *fakeReader) Close() {

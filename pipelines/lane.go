@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock/penstock/bridges"
@@ -24,8 +25,12 @@ import (
 )
 
 // stopTime is how long a lane lets writes in flight end when it is stopped,
-// and how long the sink may take to close.
-const stopTime = 5 * time.Second
+// and how long the sink may take to close. graceTime is how long they have
+// after they were told to end, before they are left behind.
+const (
+	stopTime  = 5 * time.Second
+	graceTime = 250 * time.Millisecond
+)
 
 // LaneOptions is what NewLane needs.
 type LaneOptions struct {
@@ -38,6 +43,13 @@ type LaneOptions struct {
 	DeadLetters *DeadLetters
 	RuleName    func(number uint32) string
 	Log         *slog.Logger // carries the attribute lane
+	// Share is how many bytes of the journal the lane may be owed, unless
+	// Delivery says otherwise; 0 = no bound (C7).
+	Share int64
+	// Backlog counts what the lane is owed; nil: a new one. One that another
+	// lane has counted into is taken over as it is.
+	Backlog *Backlog
+	Paused  bool // the lane begins paused
 }
 
 // A Lane is one sink at work.
@@ -49,6 +61,12 @@ type Lane struct {
 	config    DeliveryConfig
 	ruleName  func(uint32) string
 	log       *slog.Logger
+
+	// These are for other goroutines too.
+	paused atomic.Bool
+	kick   chan struct{} // capacity 1: look again
+	asks   chan ask
+	status status
 
 	// All below belongs to the goroutine in Run, but for ledger.snapshot.
 	now       time.Time // of this turn of the loop
@@ -63,6 +81,12 @@ type Lane struct {
 	breaker   breaker
 	letters   *letterBox
 	keeper    *keeper
+	link      link
+	overflow  overflow
+	scout     *scout // nil while nothing must be read ahead
+	lookout   lookout
+	throttle  throttle
+	watchdog  watchdog
 	errors    errorLog
 	mistakes  ruleLog
 	failing   int         // shards with failures in a row
@@ -99,9 +123,33 @@ func NewLane(o LaneOptions) (*Lane, error) {
 		errors:   errorLog{log: o.Log},
 		results:  make(chan result, config.InFlight),
 		mistakes: ruleLog{log: o.Log, seen: make(map[ruleCause]struct{})},
+		link:     newLink(), overflow: newOverflow(config, o.Share),
+		throttle: throttle{rate: config.DrainRate}, watchdog: watchdog{every: config.Watchdog},
+		kick: make(chan struct{}, 1), asks: make(chan ask),
 	}
+	l.paused.Store(o.Paused)
 	l.router = newRouter(o.Sink, l.schedule)
-	return l, l.resume(o.Number)
+	if err := l.resume(o.Number); err != nil {
+		return nil, err
+	}
+	l.takeBacklog(o.Backlog, o.Number)
+	return l, nil
+}
+
+// takeBacklog begins to count what the lane is owed.
+func (l *Lane) takeBacklog(b *Backlog, number uint32) {
+	if b == nil {
+		b = NewBacklog()
+	}
+	o := &l.ledger.owed
+	o.backlog, o.boundary = b, l.journal.Stored()+1
+	if o.exact = !b.take(); !o.exact {
+		if g, ok := l.journal.(Guesser); ok {
+			o.guess.messages, o.guess.bytes = g.Owed(number)
+		}
+		b.Add(o.guess.messages, o.guess.bytes)
+	}
+	l.overflow.bound(b)
 }
 
 func (l *Lane) resume(number uint32) error {
@@ -122,6 +170,9 @@ func (l *Lane) resume(number uint32) error {
 	return nil
 }
 
+// Backlog returns what the lane is owed.
+func (l *Lane) Backlog() *Backlog { return l.backlog() }
+
 // Name returns the lane's name, which is its sink's.
 func (l *Lane) Name() string { return l.name }
 
@@ -139,58 +190,50 @@ func (l *Lane) Account() Account {
 // stop, and the reason when the sink said that it cannot go on, or the journal.
 // It is called once.
 func (l *Lane) Run(ctx context.Context) error {
-	if err := l.open(ctx); err != nil {
-		if ctx.Err() != nil { // stopped before there was anything to settle
-			return nil
-		}
-		return err
-	}
+	defer close(l.link.over)
 	l.reader = l.journal.NewReader(l.ledger.position)
 	defer l.reader.Close()
+	defer l.closeScout()
+	defer func() { l.lookout.rest(0) }()
 	// Writes outlive ctx by stopTime.
 	writes, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	for ctx.Err() == nil && l.stop == nil {
-		if l.turn(writes) && l.stop == nil {
+		if l.turn(ctx, writes) && l.stop == nil {
 			l.wait(ctx)
 		}
 	}
 	l.drain(cancel)
-	return errors.Join(l.stop, l.close(ctx))
-}
-
-// open opens the sink, again and again while that is unavailable, until ctx ends.
-func (l *Lane) open(ctx context.Context) error {
-	for n := 1; ; n++ {
-		err := l.sink.Open(ctx)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() == nil && !mayPass(err) {
-			return fmt.Errorf("open sink: %w", err)
-		}
-		l.errors.note(n, err)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(backOff(n)):
-		}
-	}
+	err := errors.Join(l.stop, l.close(ctx))
+	l.become(Stopped, stopReason(l.stop))
+	return err
 }
 
 // turn does what can be done without waiting and reports whether nothing is
 // left to do until something happens.
-func (l *Lane) turn(writes context.Context) (idle bool) {
+func (l *Lane) turn(ctx, writes context.Context) (idle bool) {
 	l.now = time.Now()
 	l.collect()
+	l.connect(ctx)
 	l.schedule.expire(l.now)
 	l.read()
+	l.scoutAhead()
+	l.overrun()
 	l.unblock()
 	l.keep() // before dispatch, which waits for what is stored
 	l.dispatch(writes)
 	l.letters.send(l.now)
+	l.watch(ctx)
+	l.lookAhead()
+	l.publish()
+	return (l.dry || !l.mayRead()) && (l.scout == nil || l.scout.dry) && !l.lookout.busy
+}
+
+// publish shows others how the lane is.
+func (l *Lane) publish() {
+	l.ledger.owed.flush()
 	l.ledger.publish()
-	return l.dry || !l.mayRead()
+	l.report()
 }
 
 // unblock looks for work where reading more is not allowed: batches that wait
@@ -210,7 +253,7 @@ func (l *Lane) unblock() {
 func (l *Lane) keep() {
 	l.keeper.poll()
 	if l.keeper.due(l.ledger, l.now) {
-		l.keeper.store(l.ledger, l.recovered, l.now)
+		l.keeper.store(l.ledger, l.beyond(), l.now)
 	}
 }
 
@@ -225,7 +268,14 @@ func (l *Lane) wait(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 	case <-timer:
+	case <-l.kick:
 	case <-l.reader.Ready():
+	case <-l.aheadReady():
+	case err := <-l.link.done:
+		l.now = time.Now()
+		l.linked(err)
+	case a := <-l.asks:
+		a.answer <- l.inquire(a.offset)
 	case r := <-l.results:
 		l.now = time.Now()
 		l.finish(r)
@@ -239,7 +289,9 @@ func (l *Lane) wait(ctx context.Context) {
 // zero for never.
 func (l *Lane) wake() time.Time {
 	var at time.Time
-	for _, t := range [...]time.Time{l.wakeToWrite(), l.wakeToRead(), l.wakeToKeep()} {
+	for _, t := range [...]time.Time{
+		l.wakeToWrite(), l.wakeToRead(), l.wakeToKeep(), l.wakeToShed(), l.wakeToDrain(), l.wakeToWatch(), l.wakeToConnect(),
+	} {
 		at = sooner(at, t)
 	}
 	if l.letters.state == blocked && !l.letters.busy {
@@ -282,48 +334,53 @@ func (l *Lane) wakeToKeep() time.Time {
 	if l.keeper.changed(l.ledger) {
 		at = l.keeper.at.Add(cursorEvery)
 	}
-	if len(l.keeper.pending) > 0 && l.schedule.ready.head != nil {
+	if len(l.keeper.pending) > 0 && l.mayWrite() {
 		at = sooner(at, l.now.Add(pollStored))
 	}
 	return at
 }
 
 // drain ends the lane: no new write begins, those in flight have stopTime
-// before cancel ends them, and what they settled is stored.
+// before cancel ends them, and what they settled is stored. What does not end
+// then either is left behind: its records are written again after a restart.
 func (l *Lane) drain(cancel context.CancelFunc) {
 	end := time.NewTimer(stopTime)
 	defer end.Stop()
-	over := false
+	var told, gone bool
 	for {
 		l.now = time.Now()
-		if !over {
+		if !told {
 			l.letters.send(l.now)
 		}
-		if l.schedule.flying == 0 && !l.letters.busy {
+		if !l.letters.busy && (gone || l.schedule.flying == 0 && !l.link.busy()) {
 			break
 		}
 		select {
 		case r := <-l.results:
 			l.finish(r)
+		case err := <-l.link.done:
+			l.link.leave(err)
 		case c := <-l.letters.done:
 			l.letters.returned(c, l.now, l.buried)
 		case <-end.C:
-			over = true
+			told, gone = true, told
 			cancel()
+			end.Reset(graceTime)
 		}
 	}
+	l.leaveBehind()
 	if l.keeper.changed(l.ledger) {
-		l.keeper.store(l.ledger, l.recovered, l.now)
+		l.keeper.store(l.ledger, l.beyond(), l.now)
 	}
-	l.ledger.publish()
+	l.publish()
 }
 
-// close closes the sink; ctx has ended, or not when the lane gave up.
-func (l *Lane) close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-	defer cancel()
-	if err := l.sink.Close(ctx); err != nil {
-		return fmt.Errorf("close sink: %w", err)
+// leaveBehind says what did not end though it was told to.
+func (l *Lane) leaveBehind() {
+	if n := len(l.schedule.writing); n > 0 {
+		l.log.Error("writes did not end, left behind", slog.Int("count", n))
 	}
-	return nil
+	if l.link.busy() {
+		l.log.Error("sink did not open or close, left behind")
+	}
 }

@@ -14,6 +14,11 @@ type ledger struct {
 	dirty []int32 // rules whose live figures changed since publish
 	spare *tally
 
+	owed     owed    // what the lane's backlog holds
+	givenUp  givenUp // what was dropped since the last cursor
+	pinned   count   // those of them that are older than window.shed
+	openSize int64   // bytes of the frames of messages not settled
+
 	open        int    // messages not settled
 	closed      uint64 // messages settled since the start
 	heldRecords int    // records not settled
@@ -43,7 +48,7 @@ const (
 
 // A mark ties a record to the message and the rule it came from.
 type mark struct {
-	seq  uint64 // number of its entry in the window
+	seq  uint64 // slot of its entry in the window
 	rule int32  // index of its rule
 	size int32
 }
@@ -51,7 +56,7 @@ type mark struct {
 // newLedger returns a ledger for the rules of an evaluator, whose numbers are
 // small: the journal gives them out from 1 on.
 func newLedger(rules []uint32) *ledger {
-	l := &ledger{}
+	l := &ledger{window: newWindow()}
 	for _, n := range rules {
 		for int(n) >= len(l.index) {
 			l.index = append(l.index, 0)
@@ -99,19 +104,17 @@ func (l *ledger) find(number uint32) int32 {
 	return l.index[number] - 1
 }
 
-// begin enters a message; it stays open until end.
-func (l *ledger) begin(offset uint64) uint64 {
+// begin enters a message with the size of its frame; it stays open until end.
+func (l *ledger) begin(offset uint64, size int) uint64 {
 	l.open++
-	return l.window.push(entry{offset: offset, rule: -1, open: 1})
+	l.openSize += int64(size)
+	l.owed.begin(offset, int64(size))
+	return l.window.push(entry{offset: offset, size: int32(size), rule: -1, open: 1})
 }
 
-// skip enters a message that was settled before the restart. Below the window
-// the low offset covers it without an entry.
-func (l *ledger) skip(offset uint64) {
-	if l.window.len() > 0 {
-		l.window.push(entry{offset: offset, rule: -1})
-	}
-}
+// skip enters a message that was settled before the restart, or given up
+// before it was read.
+func (l *ledger) skip() { l.window.pass() }
 
 // outcome enters what a rule made of the message: records, each of which is
 // settled later, and a verdict.
@@ -166,6 +169,9 @@ func (l *ledger) settle(m mark, f fate) {
 	l.heldBytes -= int64(m.size)
 	l.settled++
 	e := l.window.at(m.seq)
+	if f >= dropped {
+		l.givenUp.add(dropReason(f-dropped), e.offset, e.offset)
+	}
 	switch {
 	case e.tallies != nil:
 		e.find(m.rule).meet(f)
@@ -226,6 +232,11 @@ func (l *ledger) release(seq uint64, e *entry) {
 	}
 	l.open--
 	l.closed++
+	l.openSize -= int64(e.size)
+	l.owed.close(e.offset, int64(e.size))
+	if e.offset < l.window.shed {
+		l.pinned.take(1, int64(e.size))
+	}
 	if e.tallies == nil && e.rule >= 0 {
 		f := &l.rules[e.rule].settled
 		f.judgeAgain(e)
@@ -239,9 +250,7 @@ func (l *ledger) release(seq uint64, e *entry) {
 		t = next
 	}
 	e.tallies = nil
-	if seq == l.window.head {
-		l.window.advance()
-	}
+	l.window.remove(seq)
 }
 
 // judgeAgain adds an entry in its short form.

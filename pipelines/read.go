@@ -15,13 +15,12 @@ const (
 	// framesPerTurn is how many messages are read between two looks at what
 	// else there is to do.
 	framesPerTurn = 128
-	// maxWindow bounds messages, and maxHeld records, evaluated beyond the low
-	// offset; maxHeldBytes the records' bytes.
-	maxWindow    = 1 << 20
+	// maxHeld bounds records that are evaluated and not settled, maxHeldBytes
+	// their bytes.
 	maxHeld      = 1 << 20
 	maxHeldBytes = 64 << 20
-	// maxOpen bounds the messages of these that are not settled, and with them
-	// the settled ranges of a cursor: each needs one such message below it.
+	// maxOpen bounds the messages they are of, and with them the settled ranges
+	// of a cursor: each needs one such message below it.
 	maxOpen = 1 << 16
 	// readRetry is how long the lane waits when the journal cannot be read.
 	readRetry = time.Second
@@ -33,9 +32,16 @@ const (
 // at hand, and what it holds is within its bounds. Beyond them it waits for
 // the stuck key.
 func (l *Lane) mayRead() bool {
+	if l.now.Before(l.readAt) || !l.mayStartToRead() || !l.holds() || l.held() && !l.overdue() {
+		return false
+	}
+	return !l.schedule.full() || l.hungry()
+}
+
+// holds reports whether what the lane holds is within its bounds (C15).
+func (l *Lane) holds() bool {
 	g := l.ledger
-	return !l.schedule.full() && !l.letters.full() && !l.now.Before(l.readAt) &&
-		g.window.len() < maxWindow && g.open < maxOpen && g.heldRecords < maxHeld && g.heldBytes < maxHeldBytes
+	return g.open < maxOpen && g.heldRecords < maxHeld && g.heldBytes < maxHeldBytes
 }
 
 // read evaluates the next messages.
@@ -51,6 +57,9 @@ func (l *Lane) read() {
 		}
 		if !ok || err != nil {
 			l.dry = true
+			if err == nil && !l.ledger.owed.exact {
+				l.ledger.owed.know(count{}) // all there was at the start is read
+			}
 			return
 		}
 		l.readErr = nil
@@ -80,10 +89,10 @@ func (l *Lane) take(offset uint64) {
 	l.rules = l.ledger.wanted(l.numbers, l.rules[:0])
 	switch {
 	case len(l.rules) == 0:
-	case known:
-		l.ledger.skip(offset)
+	case known, l.scout != nil && l.passed(offset, l.reader.Size()):
+		l.ledger.skip()
 	default:
-		seq := l.ledger.begin(offset)
+		seq := l.ledger.begin(offset, l.reader.Size())
 		l.evaluate(seq, offset)
 		l.ledger.end(seq)
 	}
@@ -106,6 +115,7 @@ func (l *Lane) evaluate(seq, offset uint64) {
 		l.unreadable(seq, offset, err)
 		return
 	}
+	l.overflow.note(l.ledger.window.at(seq), &l.message)
 	for _, rule := range l.rules {
 		l.outcome.Reset()
 		l.evaluator.Evaluate(l.ledger.rules[rule].number, &l.message, &l.outcome)
@@ -158,6 +168,10 @@ func (l *Lane) ruleError(seq uint64, rule int32, e *message.RuleError) {
 	l.mistakes.note(number, l.ruleName, l.message.ID, e)
 	m := mark{seq: seq, rule: rule, size: letterSize}
 	l.ledger.heldBytes += letterSize
+	if l.letters.full() { // only a lane that must give something up reads on then
+		l.ledger.settle(m, dropped+fate(dropLetters))
+		return
+	}
 	if e.Drop {
 		l.ledger.settle(m, dropped+fate(dropOnError))
 		return
