@@ -28,6 +28,40 @@ type fakeJournal struct {
 	decoded int
 	readErr error
 	fail    error // of StoreCursor
+	clock   bool  // messages are received now, not at a made-up time
+	excess  int64 // how much too high Owed guesses
+	feeds   map[uint32]*fakeFeed
+	drops   []journal.Drop // of all cursors
+}
+
+// A fakeFeed is what an intake knows of a lane.
+type fakeFeed struct {
+	rules   []uint32
+	backlog *pipelines.Backlog
+}
+
+func (f *fakeFeed) wants(rules []uint32) bool {
+	return slices.ContainsFunc(rules, func(r uint32) bool { return slices.Contains(f.rules, r) })
+}
+
+func (e *fakeEntry) size() int { return 100 + len(e.message.Payload) }
+
+// Owed guesses like the real journal: it does not look at settled ranges.
+func (j *fakeJournal) Owed(lane uint32) (messages, bytes int64) {
+	c, ok := j.Cursor(lane)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	f := j.feeds[lane]
+	if !ok || f == nil {
+		return 0, 0
+	}
+	for i := range j.entries[:j.stored] {
+		if e := &j.entries[i]; uint64(i+1) >= c.Low && e.message != nil && f.wants(e.rules) {
+			messages++
+			bytes += int64(e.size())
+		}
+	}
+	return messages + j.excess, bytes + 110*j.excess
 }
 
 type fakeEntry struct {
@@ -40,7 +74,9 @@ type fakeCursor struct {
 	cursor journal.Cursor
 }
 
-func newFakeJournal() *fakeJournal { return &fakeJournal{cursors: map[uint32][]fakeCursor{}} }
+func newFakeJournal() *fakeJournal {
+	return &fakeJournal{cursors: map[uint32][]fakeCursor{}, feeds: map[uint32]*fakeFeed{}}
+}
 
 // publish appends a message that rules want and returns its offset.
 func (j *fakeJournal) publish(topic, payload string, rules ...uint32) uint64 {
@@ -57,7 +93,16 @@ func (j *fakeJournal) publishSeen(topic, payload string, see func(*message.Messa
 		Received: 1767225600000 + int64(offset), Client: "c", Topic: topic, QoS: 1, Payload: []byte(payload),
 	}
 	see(m)
-	j.entries = append(j.entries, fakeEntry{m, rules})
+	if j.clock {
+		m.Received = time.Now().UnixMilli()
+	}
+	e := fakeEntry{m, rules}
+	j.entries = append(j.entries, e)
+	for _, f := range j.feeds {
+		if f.backlog != nil && f.wants(rules) {
+			f.backlog.Add(1, int64(e.size()))
+		}
+	}
 	j.advance()
 	return offset
 }
@@ -118,6 +163,7 @@ func (j *fakeJournal) StoreCursor(lane uint32, c journal.Cursor) (uint64, error)
 	j.entries = append(j.entries, fakeEntry{})
 	offset := uint64(len(j.entries))
 	c.Settled, c.Counters = slices.Clone(c.Settled), slices.Clone(c.Counters)
+	j.drops = append(j.drops, c.Dropped...)
 	j.cursors[lane] = append(j.cursors[lane], fakeCursor{offset, c})
 	j.advance()
 	return offset, nil
@@ -167,7 +213,7 @@ func (r *fakeReader) Message(m *message.Message) error {
 	return nil
 }
 
-func (r *fakeReader) Size() int { return 100 + len(r.at.message.Payload) }
+func (r *fakeReader) Size() int { return r.at.size() }
 
 func (r *fakeReader) Ready() <-chan struct{} { return r.ready }
 

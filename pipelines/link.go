@@ -86,7 +86,7 @@ func (l *Lane) wakeToConnect() time.Time {
 	switch {
 	case k.state == closing, k.state == down && !l.paused.Load():
 		return k.at
-	case k.state == opening && !l.mayStartToRead():
+	case !l.mayStartToRead():
 		return k.began.Add(readAfter)
 	}
 	return time.Time{}

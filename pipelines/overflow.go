@@ -24,7 +24,7 @@ func (p policy) String() string {
 
 // policyOf returns the policy of a name, of which "" is block.
 func policyOf(name string) (policy, bool) {
-	for p := block; p < policies; p++ {
+	for p := range policies {
 		if p.String() == name {
 			return p, true
 		}
@@ -39,6 +39,7 @@ type overflow struct {
 	age    time.Duration // 0: no bound
 	topics maphash.Seed  // of the topics' hashes in keep_latest
 
+	filled bool   // drop_newest gives up what comes until there is room
 	read   uint64 // messages evaluated
 	looked uint64 // of these, when supersede last looked
 }
@@ -150,7 +151,7 @@ func (l *Lane) overrun() {
 	case keepLatest:
 		l.keepLatest()
 	default:
-		l.shedOldest()
+		l.shedOldest(l.excess())
 	}
 }
 

@@ -91,6 +91,9 @@ func (l *Lane) take(offset uint64) {
 	case len(l.rules) == 0:
 	case known, l.scout != nil && l.passed(offset, l.reader.Size()):
 		l.ledger.skip()
+	case l.scout == nil && l.overflow.policy == dropNewest && l.filled(int64(l.reader.Size())):
+		l.lose(l.reader, offset, l.rules)
+		l.ledger.skip()
 	default:
 		seq := l.ledger.begin(offset, l.reader.Size())
 		l.evaluate(seq, offset)

@@ -23,6 +23,8 @@ type rig struct {
 	dead    *pipelines.DeadLetters
 	path    string // of the dead letters
 	log     bytes.Buffer
+	share   int64
+	paused  bool
 
 	lane   *pipelines.Lane
 	cancel context.CancelFunc
@@ -50,8 +52,12 @@ func (r *rig) openDead(maxBytes int64) {
 
 func (r *rig) build() *pipelines.Lane {
 	r.t.Helper()
+	feed := &fakeFeed{rules: r.rules}
+	r.journal.mu.Lock()
+	r.journal.feeds[7] = feed
+	r.journal.mu.Unlock()
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{
-		Name: "plant", Number: 7, Journal: r.journal, Evaluator: fakeRules{r.rules}, Sink: r.sink,
+		Name: "plant", Number: 7, Share: r.share, Paused: r.paused, Journal: r.journal, Evaluator: fakeRules{r.rules}, Sink: r.sink,
 		Delivery: r.config, DeadLetters: r.dead,
 		RuleName: func(n uint32) string { return "rule-" + strconv.Itoa(int(n)) },
 		Log:      slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{ReplaceAttr: noTime})),
@@ -59,6 +65,9 @@ func (r *rig) build() *pipelines.Lane {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.journal.mu.Lock()
+	feed.backlog = lane.Backlog()
+	r.journal.mu.Unlock()
 	return lane
 }
 
@@ -91,6 +100,25 @@ func (r *rig) total() pipelines.RuleAccount {
 	a := r.lane.Account()
 	pipelines.AssertBalanced(r.t, a)
 	return a.Total()
+}
+
+// owed returns the lane's backlog.
+func (r *rig) owed() [2]int64 {
+	b := r.lane.Backlog()
+	return [2]int64{b.Messages(), b.Bytes()}
+}
+
+// crash ends the lane so that nothing it does from now on is stored.
+func (r *rig) crash() {
+	r.t.Helper()
+	r.journal.hold(true)
+	_ = r.stop()
+	j := r.journal
+	j.mu.Lock()
+	j.entries = j.entries[:j.stored]
+	j.cursors[7] = slices.DeleteFunc(j.cursors[7], func(c fakeCursor) bool { return c.offset > j.stored })
+	j.mu.Unlock()
+	j.hold(false)
 }
 
 // order returns the values confirmed of one key.

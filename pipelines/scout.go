@@ -6,7 +6,6 @@ import (
 	"sort"
 
 	"github.com/penstock/penstock/internal/journal"
-	"github.com/penstock/penstock/internal/message"
 )
 
 const (
@@ -31,12 +30,9 @@ type scout struct {
 	kept   count  // wanted, between the lane's place and next
 	old    count  // of these, what the journal held at the start
 	ranges []journal.Range
-	full   bool // gives up until there is room
 	joined bool // nothing was kept since the last range
 	dry    bool
 
-	message message.Message
-	outcome message.Outcome
 	numbers []uint32
 	rules   []int32
 }
@@ -118,32 +114,37 @@ func (l *Lane) scouted(offset uint64) {
 		return
 	}
 	size := int64(s.reader.Size())
-	if !l.full(size) {
+	if !l.filled(size) {
 		s.keep(offset, size, l.ledger.owed.boundary)
 		return
 	}
-	l.loseAhead(offset)
-	l.ledger.owed.lose(offset, size)
+	l.lose(s.reader, offset, s.rules)
 	s.give(offset)
 }
 
-// full reports whether the bounds have no room for a message of that size
-// ahead of the lane. Once they had none, a tenth of them must become free, or
-// every other message would be given up, each a range of its own.
-func (l *Lane) full(size int64) bool {
-	s, o := l.scout, &l.overflow
+// filled reports whether the bounds have no room for a message of that size at
+// the place of the scout, or of the lane when there is none. Once they had none,
+// a tenth of them must become free, or every other message would be given up,
+// each a range of its own.
+func (l *Lane) filled(size int64) bool {
+	o := &l.overflow
 	if o.policy != dropNewest {
 		return false
 	}
-	held := count{int64(l.ledger.open) + s.kept.messages + 1, l.ledger.openSize + s.kept.bytes + size}
+	held := count{int64(l.ledger.open) + 1, l.ledger.openSize + size}
+	ranges := 0
+	if s := l.scout; s != nil {
+		held.add(s.kept.messages, s.kept.bytes)
+		ranges = len(s.ranges)
+	}
 	switch {
 	case o.excess(held).positive():
-		s.full = true
-	case s.full && len(s.ranges) < maxScoutRanges:
+		o.filled = true
+	case o.filled && ranges < maxScoutRanges:
 		held.add(o.max.messages/10, o.max.bytes/10)
-		s.full = o.excess(held).positive()
+		o.filled = o.excess(held).positive()
 	}
-	return s.full
+	return o.filled
 }
 
 func (s *scout) keep(offset uint64, size int64, boundary uint64) {
@@ -194,25 +195,24 @@ func (s *scout) drop() {
 	s.joined = s.joined && len(s.ranges) > 0
 }
 
-// loseAhead enters a message that is given up without being delivered. Its
-// rules run, so that the figures stay exact: what would have been filtered is
-// not counted as dropped (C22).
-func (l *Lane) loseAhead(offset uint64) {
-	s := l.scout
+// lose enters a message that is given up without being delivered. Its rules
+// run, so that the figures stay exact: what would have been filtered is not
+// counted as dropped (C22).
+func (l *Lane) lose(at Reader, offset uint64, rules []int32) {
 	reason := dropFull
-	err := s.reader.Message(&s.message)
+	err := at.Message(&l.message)
 	if err != nil {
 		l.log.Error("decode message", slog.Uint64("offset", offset), slog.Any("err", err))
 		reason = dropUnreadable
 	}
 	lost := 0
-	for _, rule := range s.rules {
+	for _, rule := range rules {
 		v, n := failed, 1
 		if err == nil {
-			s.outcome.Reset()
-			l.evaluator.Evaluate(l.ledger.rules[rule].number, &s.message, &s.outcome)
-			n = len(s.outcome.Records) + len(s.outcome.Errors)
-			v = judge(&s.outcome, n)
+			l.outcome.Reset()
+			l.evaluator.Evaluate(l.ledger.rules[rule].number, &l.message, &l.outcome)
+			n = len(l.outcome.Records) + len(l.outcome.Errors)
+			v = judge(&l.outcome, n)
 		}
 		l.ledger.lose(rule, v, n, reason)
 		lost += n
@@ -220,6 +220,7 @@ func (l *Lane) loseAhead(offset uint64) {
 	if lost > 0 {
 		l.ledger.givenUp.add(reason, offset, offset)
 	}
+	l.ledger.owed.lose(offset, int64(at.Size()))
 	l.ledger.closed++
 }
 

@@ -8,12 +8,10 @@ import (
 	"github.com/penstock/penstock/internal/message"
 )
 
-// shedOldest gives up the oldest records until what is left is within the
-// bounds. What it finds in flight or of open outcome stays; what is not read
+// shedOldest gives up the oldest records until the excess is gone. What it finds in flight or of open outcome stays; what is not read
 // yet is read, and shed, in turn.
-func (l *Lane) shedOldest() {
+func (l *Lane) shedOldest(excess count) {
 	w := &l.ledger.window
-	excess := l.excess()
 	before := w.shed
 	for w.cut != none && excess.positive() {
 		e := &w.slots[w.cut]
@@ -81,9 +79,10 @@ func (l *Lane) keepLatest() {
 	l.prune(dropSuperseded, func(r *message.Record, m mark) bool {
 		return r.Message.Offset < newest[l.latestKey(r, m)]
 	})
-	if l.excess().positive() {
-		l.shedOldest()
-	}
+	// What came meanwhile may make others needless, so it does not count yet.
+	held := count{int64(l.ledger.open), l.ledger.openSize}
+	held.take(l.ledger.pinned.messages, l.ledger.pinned.bytes)
+	l.shedOldest(o.excess(held))
 }
 
 func (l *Lane) latestKey(r *message.Record, m mark) latestKey {

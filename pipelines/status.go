@@ -174,29 +174,37 @@ type lookout struct {
 // forgets what it saw when the lane has moved on.
 func (l *Lane) lookAhead() {
 	o := &l.lookout
-	if l.ledger.window.size > 0 || l.mayRead() || o.position != l.ledger.position {
+	needed := l.held() && l.ledger.window.size == 0
+	if !needed || o.position != l.ledger.position {
 		o.rest(l.ledger.position)
 	}
-	if l.ledger.window.size > 0 || l.mayRead() || !o.oldest.IsZero() || l.backlog().Messages() == 0 {
+	if !needed || !o.oldest.IsZero() || l.backlog().Messages() == 0 {
 		return
 	}
 	if o.reader == nil {
 		o.reader = l.journal.NewReader(o.position)
 	}
-	o.busy = false
+	o.busy = l.search(o)
+	if !o.oldest.IsZero() {
+		o.reader.Close()
+		o.reader = nil
+	}
+}
+
+// search goes on until the lookout has found something, and reports whether
+// there is more to pass at once.
+func (l *Lane) search(o *lookout) (more bool) {
 	for range lookoutsPerTurn {
 		offset, ok, err := o.reader.Next()
 		if !ok || err != nil {
-			return
+			return false
 		}
 		if l.isOwed(o, offset) {
 			o.oldest = o.message.Time()
-			o.reader.Close()
-			o.reader = nil
-			return
+			return false
 		}
 	}
-	o.busy = true
+	return true
 }
 
 // isOwed reports whether the lookout has come to a message the lane is owed.

@@ -61,8 +61,6 @@ type window struct {
 
 func newWindow() window { return window{free: none, head: none, tail: none, cut: none} }
 
-func (w *window) len() int { return w.size }
-
 func (w *window) at(slot uint64) *entry { return &w.slots[slot] }
 
 // push appends an entry and returns its slot.
