@@ -211,3 +211,29 @@ func (o *owed) flush() {
 func (o *owed) total() count {
 	return count{o.backlog.messages.Load() - o.settled.messages, o.backlog.bytes.Load() - o.settled.bytes}
 }
+
+// takeBacklog begins to count what the lane is owed.
+func (l *Lane) takeBacklog(b *Backlog, number uint32) {
+	if b == nil {
+		b = NewBacklog()
+	}
+	o := &l.ledger.owed
+	o.backlog, o.boundary = b, l.journal.Stored()+1
+	if o.exact = !b.take(); !o.exact {
+		if g, ok := l.journal.(Guesser); ok {
+			o.guess.messages, o.guess.bytes = g.Owed(number)
+		}
+		b.Add(o.guess.messages, o.guess.bytes)
+	}
+	l.overflow.bound(b)
+}
+
+// Backlog returns what the lane is owed.
+func (l *Lane) Backlog() *Backlog { return l.ledger.owed.backlog }
+
+// reckon replaces the guess when the lane has read all that it was about.
+func (l *Lane) reckon() {
+	if o := &l.ledger.owed; !o.exact && l.dry && !l.held && l.readErr == nil && len(l.crew.queue) == 0 {
+		o.know(count{})
+	}
+}

@@ -90,7 +90,7 @@ func TestBacklogIsHandedOver(t *testing.T) {
 	j := newFakeJournal()
 	build := func() *pipelines.Lane {
 		lane, err := pipelines.NewLane(pipelines.LaneOptions{
-			Name: "plant", Number: 7, Journal: j, Evaluator: fakeRules{[]uint32{1}}, Sink: &fakeSink{}, Backlog: b,
+			Name: "plant", Number: 7, Journal: j, Evaluators: ruleOne, Sink: &fakeSink{}, Backlog: b,
 			Delivery: pipelines.DeliveryConfig{Max: pipelines.MaxConfig{Records: 5}},
 		})
 		if err != nil {
@@ -164,7 +164,7 @@ func TestBlock(t *testing.T) {
 func TestRoomComesWithATenth(t *testing.T) {
 	b := pipelines.NewBacklog()
 	_, err := pipelines.NewLane(pipelines.LaneOptions{
-		Name: "plant", Number: 7, Journal: newFakeJournal(), Evaluator: fakeRules{[]uint32{1}}, Sink: &fakeSink{}, Backlog: b,
+		Name: "plant", Number: 7, Journal: newFakeJournal(), Evaluators: ruleOne, Sink: &fakeSink{}, Backlog: b,
 		Delivery: pipelines.DeliveryConfig{Max: pipelines.MaxConfig{Records: 100}},
 	})
 	if err != nil {
@@ -210,3 +210,6 @@ func TestBlockAfterARestartCounts(t *testing.T) {
 		r.total()
 	})
 }
+
+// ruleOne is the evaluators of a lane with the rule 1.
+func ruleOne() pipelines.Evaluator { return fakeRules{[]uint32{1}} }

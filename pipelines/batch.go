@@ -1,9 +1,11 @@
 package pipelines
 
 import (
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/internal/message"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
 // A batch is what one Write gets: consecutive records of one shard. It is
@@ -19,13 +21,24 @@ type batch struct {
 	tried  bool      // it was handed to a Write, whose outcome may be open
 
 	attempts int
-	first    time.Time     // when it was first written
-	downtime time.Duration // the breaker's total at that time
-	probe    bool          // it tests whether the sink is back
-	err      error         // of the last attempt
+	first    time.Time            // when it was first written
+	downtime time.Duration        // the breaker's total at that time
+	probe    bool                 // it tests whether the sink is back
+	history  []deadletter.Attempt // the failed writes, for the dead letters
 
+	err       error  // of the last attempt
 	epoch     uint32 // of the link it was last written on
 	abandoned bool   // its Write never ended; a copy is written instead
+}
+
+// note remembers a failed write.
+func (b *batch) note(now time.Time, err error) {
+	b.history = deadletter.AddAttempt(b.history, now, err)
+}
+
+// tries returns the failed writes with the last one, of which a letter is made.
+func (b *batch) tries(now time.Time, err error) []deadletter.Attempt {
+	return deadletter.AddAttempt(slices.Clone(b.history), now, err)
 }
 
 // slabSizes are the capacities batches grow through: four times the last, so
@@ -112,6 +125,7 @@ func (p *batchPool) cut(b *batch, n int) *batch {
 func (p *batchPool) like(b *batch) *batch {
 	n := p.get(0)
 	n.opened, n.sealed, n.tried = b.opened, b.sealed, b.tried
-	n.attempts, n.first, n.downtime, n.err = b.attempts, b.first, b.downtime, b.err
+	n.attempts, n.first, n.downtime = b.attempts, b.first, b.downtime
+	n.history, n.err = slices.Clone(b.history), b.err
 	return n
 }

@@ -51,24 +51,11 @@ type PendingRecord struct {
 	LastError    string    // of the last attempt, "" before
 }
 
-// An ask is a question for the lane's goroutine.
-type ask struct {
-	offset uint64
-	answer chan Inquiry // capacity 1
-}
-
 // Inquire returns what the lane knows of the message at an offset. It needs the
 // lane to run, or to have run, and waits for that until ctx ends.
-func (l *Lane) Inquire(ctx context.Context, offset uint64) (Inquiry, error) {
-	a := ask{offset, make(chan Inquiry, 1)}
-	select {
-	case l.asks <- a:
-		return <-a.answer, nil
-	case <-l.link.over: // nobody changes anything any more
-		return l.inquire(offset), nil
-	case <-ctx.Done():
-		return Inquiry{}, ctx.Err()
-	}
+func (l *Lane) Inquire(ctx context.Context, offset uint64) (q Inquiry, err error) {
+	err = l.ask(ctx, func() { q = l.inquire(offset) })
+	return q, err
 }
 
 func (l *Lane) inquire(offset uint64) Inquiry {
@@ -104,7 +91,7 @@ func (l *Lane) pending(offset uint64) (list []PendingRecord) {
 	for _, x := range l.letters.queue {
 		if x.id.Offset == offset {
 			list = append(list, PendingRecord{
-				Rule: x.rule, Output: x.output, Place: "dead_letters", Attempts: x.attempts, First: x.first, LastError: x.reason,
+				Rule: x.rule, Output: x.output, Place: "dead_letters", Attempts: x.attempts, LastError: letterError(&x),
 			})
 		}
 	}
@@ -139,4 +126,12 @@ func (s *shard) batches(see func(*batch)) {
 	for b := s.head; b != nil; b = b.next {
 		see(b)
 	}
+}
+
+// letterError is why a letter is one.
+func letterError(x *letter) string {
+	if x.err == nil {
+		return x.reason
+	}
+	return x.err.Error()
 }

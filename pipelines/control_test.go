@@ -279,7 +279,7 @@ func TestIsolation(t *testing.T) {
 		ended := make(chan error)
 		for i, sink := range []*fakeSink{dead, slow, fine} {
 			lane, err := pipelines.NewLane(pipelines.LaneOptions{
-				Name: fmt.Sprint(i), Number: uint32(i + 1), Journal: j, Evaluator: fakeRules{[]uint32{1}}, Sink: sink,
+				Name: fmt.Sprint(i), Number: uint32(i + 1), Journal: j, Evaluators: ruleOne, Sink: sink,
 				Delivery: config, RuleName: func(uint32) string { return "r" }, Log: slog.New(slog.DiscardHandler),
 			})
 			if err != nil {

@@ -31,13 +31,13 @@ func (l *Lane) write(ctx context.Context, s *shard, b *batch) {
 	r := result{s, b, l.sink.Write(ctx, b.records)}
 	select {
 	case l.results <- r:
-	case <-l.link.over:
+	case <-l.ended:
 	}
 }
 
 func (l *Lane) mayWrite() bool {
 	return l.stop == nil && l.link.state == up && l.schedule.permits > 0 && l.schedule.ready.head != nil &&
-		!l.held() && l.breaker.allows(l.now) && !l.throttled()
+		!l.barred() && l.breaker.allows(l.now) && !l.throttled()
 }
 
 // next returns the shard whose turn it is, nil when the lane must wait for its
@@ -65,10 +65,12 @@ func (l *Lane) collect() {
 			l.finish(r)
 		case err := <-l.link.done:
 			l.linked(err)
-		case a := <-l.asks:
-			a.answer <- l.inquire(a.offset)
 		case c := <-l.letters.done:
 			l.letters.returned(c, l.now, l.buried)
+		case r := <-l.requests:
+			r.serve()
+		case b := <-l.crew.done:
+			b.done = true
 		default:
 			return
 		}
@@ -88,6 +90,11 @@ func (l *Lane) finish(r result) {
 // judge tells the kinds of error apart. Those that lose nothing come first,
 // should an error be of several.
 func (l *Lane) judge(r result) {
+	if r.err == nil { // first, and without what errors.As takes from the heap
+		l.reached(r.batch)
+		l.confirmed(r.shard, r.batch)
+		return
+	}
 	var (
 		fatal       *bridges.Fatal
 		unavailable *bridges.Unavailable
@@ -105,8 +112,6 @@ func (l *Lane) judge(r result) {
 	}
 	l.reached(r.batch)
 	switch {
-	case r.err == nil:
-		l.confirmed(r.shard, r.batch)
 	case errors.As(r.err, &fatal):
 		l.schedule.again(r.shard, r.batch)
 		l.stop = r.err

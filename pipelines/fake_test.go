@@ -2,7 +2,6 @@ package pipelines_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -10,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/penstock/penstock/bridges"
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/message"
 	"github.com/penstock/penstock/pipelines"
@@ -27,7 +25,8 @@ type fakeJournal struct {
 	readers []*fakeReader
 	decoded int
 	readErr error
-	fail    error // of StoreCursor
+	fail    error // of StoreCursor and Save
+	saves   []fakeSave
 	clock   bool  // messages are received now, not at a made-up time
 	excess  int64 // how much too high Owed guesses
 	feeds   map[uint32]*fakeFeed
@@ -44,7 +43,12 @@ func (f *fakeFeed) wants(rules []uint32) bool {
 	return slices.ContainsFunc(rules, func(r uint32) bool { return slices.Contains(f.rules, r) })
 }
 
-func (e *fakeEntry) size() int { return 100 + len(e.message.Payload) }
+func (e *fakeEntry) size() int {
+	if e.message == nil {
+		return 40
+	}
+	return 100 + len(e.message.Payload)
+}
 
 // Owed guesses like the real journal: it does not look at settled ranges.
 func (j *fakeJournal) Owed(lane uint32) (messages, bytes int64) {
@@ -67,6 +71,13 @@ func (j *fakeJournal) Owed(lane uint32) (messages, bytes int64) {
 type fakeEntry struct {
 	message *message.Message
 	rules   []uint32
+	tick    int64 // 0: it is none
+}
+
+type fakeSave struct {
+	offset, needs uint64
+	key           string
+	body          []byte
 }
 
 type fakeCursor struct {
@@ -96,13 +107,13 @@ func (j *fakeJournal) publishSeen(topic, payload string, see func(*message.Messa
 	if j.clock {
 		m.Received = time.Now().UnixMilli()
 	}
-	e := fakeEntry{m, rules}
-	j.entries = append(j.entries, e)
+	e := fakeEntry{message: m, rules: rules}
 	for _, f := range j.feeds {
 		if f.backlog != nil && f.wants(rules) {
 			f.backlog.Add(1, int64(e.size()))
 		}
 	}
+	j.entries = append(j.entries, e)
 	j.advance()
 	return offset
 }
@@ -126,6 +137,52 @@ func (j *fakeJournal) advance() {
 		default:
 		}
 	}
+}
+
+// tick appends a tick, shows its id to see, and returns its offset.
+func (j *fakeJournal) tick(at int64, see func(message.ID)) uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	offset := uint64(len(j.entries) + 1)
+	see(message.ID{Journal: 1, Epoch: 1, Offset: offset})
+	j.entries = append(j.entries, fakeEntry{tick: at})
+	j.advance()
+	return offset
+}
+
+func (j *fakeJournal) Save(kind, key string, needs uint64, body []byte) (uint64, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.fail != nil {
+		return 0, j.fail
+	}
+	j.entries = append(j.entries, fakeEntry{})
+	offset := uint64(len(j.entries))
+	j.saves = append(j.saves, fakeSave{offset, needs, kind + "/" + key, slices.Clone(body)})
+	j.advance()
+	return offset, nil
+}
+
+func (j *fakeJournal) Load(kind, key string) ([]byte, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, s := range slices.Backward(j.saves) {
+		if s.offset <= j.stored && s.key == kind+"/"+key {
+			return s.body, s.body != nil
+		}
+	}
+	return nil, false
+}
+
+// lose takes away what was appended after an offset that is not stored yet.
+func (j *fakeJournal) lose(last uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries, j.stored = j.entries[:last], last
+	for lane, list := range j.cursors {
+		j.cursors[lane] = slices.DeleteFunc(list, func(c fakeCursor) bool { return c.offset > last })
+	}
+	j.saves = slices.DeleteFunc(j.saves, func(s fakeSave) bool { return s.offset > last })
 }
 
 func (j *fakeJournal) Stored() uint64 {
@@ -173,6 +230,9 @@ func (j *fakeJournal) NewReader(from uint64) pipelines.Reader {
 	r := &fakeReader{j: j, next: from, ready: make(chan struct{}, 1)}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if n := len(j.saves); n > 0 && from < j.saves[n-1].needs {
+		panic(fmt.Sprintf("BUG: reads from %d on, of which only what is at or above %d is kept", from, j.saves[n-1].needs))
+	}
 	j.readers = append(j.readers, r)
 	return r
 }
@@ -182,6 +242,7 @@ type fakeReader struct {
 	next  uint64
 	at    fakeEntry
 	ready chan struct{}
+	ticks bool
 }
 
 func (r *fakeReader) Next() (uint64, bool, error) {
@@ -193,7 +254,7 @@ func (r *fakeReader) Next() (uint64, bool, error) {
 	for r.next <= r.j.stored {
 		r.at = r.j.entries[r.next-1]
 		r.next++
-		if r.at.message != nil {
+		if r.at.message != nil || r.ticks && r.at.tick != 0 {
 			return r.next - 1, true, nil
 		}
 	}
@@ -213,6 +274,12 @@ func (r *fakeReader) Message(m *message.Message) error {
 	return nil
 }
 
+func (r *fakeReader) WantTicks() { r.ticks = true }
+
+func (r *fakeReader) Tick() (id message.ID, at int64, ok bool) {
+	return message.ID{Journal: 1, Epoch: 1, Offset: r.next - 1}, r.at.tick, r.at.tick != 0
+}
+
 func (r *fakeReader) Size() int { return r.at.size() }
 
 func (r *fakeReader) Ready() <-chan struct{} { return r.ready }
@@ -224,14 +291,26 @@ func (r *fakeReader) Close() {
 }
 
 // fakeRules turns the payload into records by its first word: filter, missing,
-// error, drop, twice; anything else is one record whose order key is the topic.
+// error, drop, twice, shadow, optional (two
+// records, the second not required); anything else is one record whose order key is the topic.
 type fakeRules struct{ numbers []uint32 }
+
+func rulesOf(numbers ...uint32) func() pipelines.Evaluator {
+	return func() pipelines.Evaluator { return fakeRules{numbers} }
+}
 
 func (e fakeRules) Rules() []uint32 { return e.numbers }
 
 func (e fakeRules) Evaluate(rule uint32, m *message.Message, out *message.Outcome) {
 	word, _, _ := bytes.Cut(m.Payload, []byte(" "))
 	switch string(word) {
+	case "shadow":
+		out.Shadow = true
+		out.Records = append(out.Records, fakeRecord(rule, 1, m, m.Topic))
+		out.Errors = append(out.Errors, message.RuleError{Output: 9, Kind: "type", Err: errors.New("not a number")})
+	case "optional":
+		out.Records = append(out.Records, fakeRecord(rule, 1, m, m.Topic), fakeRecord(rule, 2, m, m.Topic))
+		out.Records[len(out.Records)-1].Optional = true
 	case "filter":
 		out.Filtered = true
 	case "missing":
@@ -247,6 +326,21 @@ func (e fakeRules) Evaluate(rule uint32, m *message.Message, out *message.Outcom
 	}
 }
 
+// formRules are fakeRules whose values begin with a word for their present form.
+type formRules struct {
+	fakeRules
+	form string
+}
+
+func (e formRules) Evaluate(rule uint32, m *message.Message, out *message.Outcome) {
+	first := len(out.Records)
+	e.fakeRules.Evaluate(rule, m, out)
+	for i := first; e.form != "" && i < len(out.Records); i++ {
+		r := &out.Records[i]
+		r.Value = fmt.Appendf(nil, "%s %s by %d", e.form, r.Value, rule)
+	}
+}
+
 func fakeRecord(rule, output uint32, m *message.Message, key string) message.Record {
 	h := fnv.New64a()
 	h.Write([]byte(key))
@@ -254,114 +348,4 @@ func fakeRecord(rule, output uint32, m *message.Message, key string) message.Rec
 		Message: m.ID, Rule: rule, Output: output, Received: m.Received, Client: m.Client, Topic: m.Topic,
 		Key: []byte(key), Value: m.Payload, Order: h.Sum64(),
 	}
-}
-
-// A fakeSink asks answer what to say, and keeps what it confirmed.
-type fakeSink struct {
-	answer  func(ctx context.Context, batch []message.Record) error // nil: confirm
-	opening func() error
-
-	mu     sync.Mutex
-	writes [][]string // the values of each Write, when it began
-	starts []time.Time
-	got    []string // values confirmed, in order
-	gotBy  map[string][]string
-	now    int // writes running
-	most   int
-	opens  int
-	closes int
-}
-
-func (s *fakeSink) Open(context.Context) error {
-	s.opens++
-	if s.opening != nil {
-		return s.opening()
-	}
-	return nil
-}
-
-func (s *fakeSink) Close(context.Context) error {
-	s.closes++
-	return nil
-}
-
-func (s *fakeSink) Write(ctx context.Context, batch []message.Record) error {
-	s.mu.Lock()
-	s.writes = append(s.writes, values(batch))
-	s.starts = append(s.starts, time.Now())
-	s.now++
-	s.most = max(s.most, s.now)
-	s.mu.Unlock()
-	var err error
-	if s.answer != nil {
-		err = s.answer(ctx, batch)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now--
-	s.keep(batch, err)
-	return err
-}
-
-func (s *fakeSink) keep(batch []message.Record, err error) {
-	if s.gotBy == nil {
-		s.gotBy = map[string][]string{}
-	}
-	var partial *bridges.Partial
-	if err != nil && !errors.As(err, &partial) {
-		return
-	}
-	for i := range batch {
-		if partial != nil && partial.Failed[i] != nil {
-			continue
-		}
-		s.got = append(s.got, string(batch[i].Value))
-		key := string(batch[i].Key)
-		s.gotBy[key] = append(s.gotBy[key], string(batch[i].Value))
-	}
-}
-
-func (s *fakeSink) have() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.got)
-}
-
-func (s *fakeSink) calls() [][]string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.writes)
-}
-
-// peak returns how many writes ran at a time since the last call.
-func (s *fakeSink) peak() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	most := s.most
-	s.most = s.now
-	return most
-}
-
-func values(batch []message.Record) []string {
-	var v []string
-	for i := range batch {
-		v = append(v, string(batch[i].Value))
-	}
-	return v
-}
-
-// A shardedSink is a fakeSink that says which shard a record belongs to.
-type shardedSink struct {
-	fakeSink
-	shard func(r *message.Record) (group, shard, gen uint32)
-}
-
-func (s *shardedSink) Shard(r *message.Record) (group, shard, gen uint32) { return s.shard(r) }
-
-// oneShard puts everything in one shard.
-func oneShard(*message.Record) (group, shard, gen uint32) { return 0, 0, 0 }
-
-// byTopic makes each topic its own shard.
-func byTopic(r *message.Record) (group, shard, gen uint32) {
-	return 1, uint32(r.Order), 0
 }

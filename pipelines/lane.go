@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,15 +35,19 @@ const (
 
 // LaneOptions is what NewLane needs.
 type LaneOptions struct {
-	Name        string // the sink's
-	Number      uint32 // the lane's number in the journal's table
-	Journal     Journal
-	Evaluator   Evaluator
+	Name    string // the sink's
+	Number  uint32 // the lane's number in the journal's table
+	Journal Journal
+	// Evaluators makes what runs the lane's rules: one, or more where one core
+	// is not enough. They do the same and share no state.
+	Evaluators  func() Evaluator
 	Sink        bridges.Sink
 	Delivery    DeliveryConfig
-	DeadLetters *DeadLetters
-	RuleName    func(number uint32) string
-	Log         *slog.Logger // carries the attribute lane
+	DeadLetters DeadLetters
+	RuleName    func(number uint32) string // also of rules that are gone
+	Receipts    Confirmations              // nil: nobody waits for a delivery
+	State       StateStore                 // for an Evaluator that is Stateful; nil: none is
+	Log         *slog.Logger               // carries the attribute lane
 	// Share is how many bytes of the journal the lane may be owed, unless
 	// Delivery says otherwise; 0 = no bound (C7).
 	Share int64
@@ -54,47 +59,56 @@ type LaneOptions struct {
 
 // A Lane is one sink at work.
 type Lane struct {
-	name      string
-	journal   Journal
-	evaluator Evaluator
-	sink      bridges.Sink
-	config    DeliveryConfig
-	ruleName  func(uint32) string
-	log       *slog.Logger
+	name       string
+	journal    Journal
+	evaluator  Evaluator
+	sink       bridges.Sink
+	config     DeliveryConfig
+	names      *ruleNames
+	log        *slog.Logger
+	requests   chan request  // what others ask of the lane's goroutine
+	ended      chan struct{} // closed when Run has returned
+	afterwards sync.Mutex    // once it has: what it owned is guarded by this
 
-	// These are for other goroutines too.
 	paused atomic.Bool
 	kick   chan struct{} // capacity 1: look again
-	asks   chan ask
 	status status
 
 	// All below belongs to the goroutine in Run, but for ledger.snapshot.
-	now       time.Time // of this turn of the loop
-	reader    Reader
-	dry       bool            // the reader had nothing more in this turn
-	readErr   error           // the last one logged
-	readAt    time.Time       // not before, after an error
-	recovered []journal.Range // settled before the restart, not read again yet
-	ledger    *ledger
-	schedule  *schedule
-	router    router
-	breaker   breaker
-	letters   *letterBox
-	keeper    *keeper
-	link      link
-	overflow  overflow
-	scout     *scout // nil while nothing must be read ahead
-	lookout   lookout
-	throttle  throttle
-	watchdog  watchdog
-	errors    errorLog
-	mistakes  ruleLog
-	failing   int         // shards with failures in a row
-	results   chan result // capacity in_flight: a writer never waits
-	stop      error       // why the lane ends, nil while it goes on
+	now         time.Time // of this turn of the loop
+	reader      Reader
+	dry         bool            // the reader had nothing more in this turn
+	readErr     error           // the last one logged
+	readAt      time.Time       // not before, after an error
+	recovered   []journal.Range // settled before the restart, not read again yet
+	ledger      *ledger
+	crew        *crew
+	took        time.Duration // one evaluation of this turn, 0 while none was measured
+	timer       *time.Timer   // of wait
+	ticks       TickReader    // the reader, where the rules want to know the time
+	from        uint64        // where the reader begins
+	checkpoints checkpoints
+	schedule    *schedule
+	router      router
+	breaker     breaker
+	letters     *letterBox
+	keeper      *keeper
+	link        link
+	overflow    overflow
+	scout       *scout // nil while nothing must be read ahead
+	lookout     lookout
+	throttle    throttle
+	watchdog    watchdog
+	errors      errorLog
+	mistakes    ruleLog
+	failing     int         // shards with failures in a row
+	results     chan result // capacity in_flight: a writer never waits
+	stop        error       // why the lane ends, nil while it goes on
+	rules       Rules
+	held        bool // between two rule sets: nothing is read
 
 	numbers []uint32 // scratch of one message: the rules that want it
-	rules   []int32  // those of them that are the lane's, as indexes
+	wanting []int32  // those of them that are the lane's, as indexes
 	message message.Message
 	outcome message.Outcome
 }
@@ -110,68 +124,90 @@ type result struct {
 // what is stored from now on, and stores that.
 func NewLane(o LaneOptions) (*Lane, error) {
 	config := o.Delivery.withDefaults()
+	names := &ruleNames{current: o.RuleName}
 	l := &Lane{
-		name: o.Name, journal: o.Journal, evaluator: o.Evaluator, sink: o.Sink, config: config,
-		ruleName: o.RuleName, log: o.Log,
-		ledger:   newLedger(o.Evaluator.Rules()),
+		name: o.Name, journal: o.Journal, evaluator: o.Evaluators(), rules: Rules{o.Evaluators, o.RuleName}, sink: o.Sink, config: config,
+		names: names, log: o.Log, requests: make(chan request), ended: make(chan struct{}),
+		ledger:   newLedger(o.Receipts, o.Number),
 		schedule: newSchedule(config),
 		keeper:   &keeper{journal: o.Journal, lane: o.Number, log: o.Log},
 		letters: &letterBox{
-			lane: o.Name, journal: o.Journal, store: o.DeadLetters, name: o.RuleName, log: o.Log,
+			lane: o.Name, journal: o.Journal, store: o.DeadLetters, name: names.of, log: o.Log,
 			done: make(chan carried, 1), // one batch is carried at a time
 		},
 		errors:   errorLog{log: o.Log},
 		results:  make(chan result, config.InFlight),
 		mistakes: ruleLog{log: o.Log, seen: make(map[ruleCause]struct{})},
-		link:     newLink(), overflow: newOverflow(config, o.Share),
+		link:     link{done: make(chan error, 1)}, overflow: newOverflow(config, o.Share),
 		throttle: throttle{rate: config.DrainRate}, watchdog: watchdog{every: config.Watchdog},
-		kick: make(chan struct{}, 1), asks: make(chan ask),
+		kick: make(chan struct{}, 1),
 	}
 	l.paused.Store(o.Paused)
 	l.router = newRouter(o.Sink, l.schedule)
+	l.checkpoints = checkpoints{store: o.State, key: o.Name, log: o.Log}
 	if err := l.resume(o.Number); err != nil {
-		return nil, err
+		return l, err
 	}
+	l.crew = newCrew(l.alone())
 	l.takeBacklog(o.Backlog, o.Number)
 	return l, nil
 }
 
-// takeBacklog begins to count what the lane is owed.
-func (l *Lane) takeBacklog(b *Backlog, number uint32) {
-	if b == nil {
-		b = NewBacklog()
+// alone reports whether the lane evaluates without a crew: a stateful evaluator
+// works in the order of offsets (C21), and with drop_newest each message is
+// judged before it is evaluated.
+func (l *Lane) alone() bool { return l.checkpoints.state != nil || l.overflow.policy == dropNewest }
+
+// resume takes up the cursor, then the state that belongs to it.
+func (l *Lane) resume(number uint32) error {
+	if err := l.resumeCursor(number); err != nil {
+		return err
 	}
-	o := &l.ledger.owed
-	o.backlog, o.boundary = b, l.journal.Stored()+1
-	if o.exact = !b.take(); !o.exact {
-		if g, ok := l.journal.(Guesser); ok {
-			o.guess.messages, o.guess.bytes = g.Owed(number)
-		}
-		b.Add(o.guess.messages, o.guess.bytes)
+	var err error
+	if l.from, err = l.checkpoints.begin(l.evaluator, l.ledger.position); l.checkpoints.state != nil {
+		l.ledger.again = l.from
 	}
-	l.overflow.bound(b)
+	return err
 }
 
-func (l *Lane) resume(number uint32) error {
+func (l *Lane) resumeCursor(number uint32) error {
+	rules := l.evaluator.Rules()
+	for _, n := range rules {
+		l.ledger.enter(n) // so that accounts keep their order
+	}
 	c, ok := l.journal.Cursor(number)
 	if !ok {
 		l.ledger.position = l.journal.Stored() + 1
-		l.keeper.store(l.ledger, nil, time.Time{})
-		if l.keeper.err != nil {
-			return fmt.Errorf("store first cursor: %w", l.keeper.err)
-		}
-		return nil
+		l.ledger.begins(rules)
+		return l.storeNow("store first cursor")
 	}
 	l.ledger.position, l.recovered = c.Low, c.Settled
-	l.keeper.position = c.Low
-	if err := l.ledger.restore(c.Counters); err != nil {
+	l.keeper.position, l.keeper.low = c.Low, c.Low
+	known, err := l.ledger.restore(c)
+	if err != nil {
 		l.log.Warn("read counters, they begin at zero", slog.Any("err", err))
+	}
+	if !known { // a cursor that says nothing of rules: all that there are fed it
+		l.ledger.begins(rules)
+	}
+	at := l.journal.Stored() + 1
+	if !l.ledger.announce(rules, at) {
+		return nil
+	}
+	// What is accepted from now on is of these rules, so that must be in the
+	// log first.
+	l.ledger.proceed(at)
+	return l.storeNow("store cursor")
+}
+
+// storeNow stores the cursor in the order of the log before all that comes.
+func (l *Lane) storeNow(what string) error {
+	l.keeper.store(l.ledger, l.beyond(), time.Time{})
+	if l.keeper.err != nil {
+		return fmt.Errorf("%s: %w", what, l.keeper.err)
 	}
 	return nil
 }
-
-// Backlog returns what the lane is owed.
-func (l *Lane) Backlog() *Backlog { return l.backlog() }
 
 // Name returns the lane's name, which is its sink's.
 func (l *Lane) Name() string { return l.name }
@@ -180,7 +216,7 @@ func (l *Lane) Name() string { return l.name }
 func (l *Lane) Account() Account {
 	a := Account{Lane: l.name}
 	l.ledger.snapshot(func(rule uint32, f *figures) {
-		a.Rules = append(a.Rules, f.account(rule, l.ruleName(rule)))
+		a.Rules = append(a.Rules, f.account(rule, l.names.of(rule)))
 	})
 	return a
 }
@@ -190,11 +226,14 @@ func (l *Lane) Account() Account {
 // stop, and the reason when the sink said that it cannot go on, or the journal.
 // It is called once.
 func (l *Lane) Run(ctx context.Context) error {
-	defer close(l.link.over)
-	l.reader = l.journal.NewReader(l.ledger.position)
+	defer close(l.ended)
+	l.reader = l.journal.NewReader(l.from)
 	defer l.reader.Close()
 	defer l.closeScout()
 	defer func() { l.lookout.rest(0) }()
+	if err := l.listen(); err != nil {
+		return err
+	}
 	// Writes outlive ctx by stopTime.
 	writes, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -207,6 +246,21 @@ func (l *Lane) Run(ctx context.Context) error {
 	err := errors.Join(l.stop, l.close(ctx))
 	l.become(Stopped, stopReason(l.stop))
 	return err
+}
+
+// listen has the reader stop at ticks when the rules want to know the time.
+func (l *Lane) listen() error {
+	if l.checkpoints.state == nil || l.reader == nil {
+		l.ticks = nil // those that still come are of no rule
+		return nil
+	}
+	ticks, ok := l.reader.(TickReader)
+	if !ok {
+		return errors.New("BUG: a stateful evaluator on a journal without ticks")
+	}
+	ticks.WantTicks()
+	l.ticks = ticks
+	return nil
 }
 
 // turn does what can be done without waiting and reports whether nothing is
@@ -226,11 +280,12 @@ func (l *Lane) turn(ctx, writes context.Context) (idle bool) {
 	l.watch(ctx)
 	l.lookAhead()
 	l.publish()
-	return (l.dry || !l.mayRead()) && (l.scout == nil || l.scout.dry) && !l.lookout.busy
+	return l.idle() && (l.scout == nil || l.scout.dry) && !l.lookout.busy
 }
 
 // publish shows others how the lane is.
 func (l *Lane) publish() {
+	l.reckon()
 	l.ledger.owed.flush()
 	l.ledger.publish()
 	l.report()
@@ -255,132 +310,5 @@ func (l *Lane) keep() {
 	if l.keeper.due(l.ledger, l.now) {
 		l.keeper.store(l.ledger, l.beyond(), l.now)
 	}
-}
-
-// wait blocks until something may have changed.
-func (l *Lane) wait(ctx context.Context) {
-	var timer <-chan time.Time
-	if at := l.wake(); !at.IsZero() {
-		t := time.NewTimer(time.Until(at))
-		defer t.Stop()
-		timer = t.C
-	}
-	select {
-	case <-ctx.Done():
-	case <-timer:
-	case <-l.kick:
-	case <-l.reader.Ready():
-	case <-l.aheadReady():
-	case err := <-l.link.done:
-		l.now = time.Now()
-		l.linked(err)
-	case a := <-l.asks:
-		a.answer <- l.inquire(a.offset)
-	case r := <-l.results:
-		l.now = time.Now()
-		l.finish(r)
-	case c := <-l.letters.done:
-		l.now = time.Now()
-		l.letters.returned(c, l.now, l.buried)
-	}
-}
-
-// wake returns when the lane must look again though nothing else happened;
-// zero for never.
-func (l *Lane) wake() time.Time {
-	var at time.Time
-	for _, t := range [...]time.Time{
-		l.wakeToWrite(), l.wakeToRead(), l.wakeToKeep(), l.wakeToShed(), l.wakeToDrain(), l.wakeToWatch(), l.wakeToConnect(),
-	} {
-		at = sooner(at, t)
-	}
-	if l.letters.state == blocked && !l.letters.busy {
-		at = sooner(at, l.letters.retryAt)
-	}
-	return at
-}
-
-// sooner returns the earlier of two times, of which zero is never.
-func sooner(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func (l *Lane) wakeToWrite() time.Time {
-	var at time.Time
-	if len(l.schedule.waits) > 0 {
-		at = l.schedule.waits[0].deadline
-	}
-	if l.breaker.state == open && l.now.Before(l.breaker.until) {
-		at = sooner(at, l.breaker.until)
-	}
-	return at
-}
-
-func (l *Lane) wakeToRead() time.Time {
-	switch {
-	case l.now.Before(l.readAt):
-		return l.readAt
-	case !l.mayRead():
-		return l.schedule.markStalled(l.now)
-	}
-	return time.Time{}
-}
-
-func (l *Lane) wakeToKeep() time.Time {
-	var at time.Time
-	if l.keeper.changed(l.ledger) {
-		at = l.keeper.at.Add(cursorEvery)
-	}
-	if len(l.keeper.pending) > 0 && l.mayWrite() {
-		at = sooner(at, l.now.Add(pollStored))
-	}
-	return at
-}
-
-// drain ends the lane: no new write begins, those in flight have stopTime
-// before cancel ends them, and what they settled is stored. What does not end
-// then either is left behind: its records are written again after a restart.
-func (l *Lane) drain(cancel context.CancelFunc) {
-	end := time.NewTimer(stopTime)
-	defer end.Stop()
-	var told, gone bool
-	for {
-		l.now = time.Now()
-		if !told {
-			l.letters.send(l.now)
-		}
-		if !l.letters.busy && (gone || l.schedule.flying == 0 && !l.link.busy()) {
-			break
-		}
-		select {
-		case r := <-l.results:
-			l.finish(r)
-		case err := <-l.link.done:
-			l.link.leave(err)
-		case c := <-l.letters.done:
-			l.letters.returned(c, l.now, l.buried)
-		case <-end.C:
-			told, gone = true, told
-			cancel()
-			end.Reset(graceTime)
-		}
-	}
-	l.leaveBehind()
-	if l.keeper.changed(l.ledger) {
-		l.keeper.store(l.ledger, l.beyond(), l.now)
-	}
-	l.publish()
-}
-
-// leaveBehind says what did not end though it was told to.
-func (l *Lane) leaveBehind() {
-	if n := len(l.schedule.writing); n > 0 {
-		l.log.Error("writes did not end, left behind", slog.Int("count", n))
-	}
-	if l.link.busy() {
-		l.log.Error("sink did not open or close, left behind")
-	}
+	l.checkpoint()
 }

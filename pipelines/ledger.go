@@ -1,22 +1,32 @@
 package pipelines
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/penstock/penstock/internal/journal"
+)
 
 // A ledger knows every message a lane evaluated beyond its cursor, what each
 // of their records became, and the figures of C22. The lane's goroutine owns
 // it; only snapshot may be called by others.
 type ledger struct {
 	window   window
-	position uint64 // the next offset to read
+	position uint64 // the next offset to evaluate
+	again    uint64 // a restart evaluates what is settled again from here on, 0 for nothing
 
 	rules []ruleState
 	index []int32 // by rule number: index in rules + 1, 0 for none
-	dirty []int32 // rules whose live figures changed since publish
-	spare *tally
+	// What the next cursor says of the rules that feed the lane (C16): their
+	// numbers, ascending; plain: all are, without gaps; feeds counts changes.
+	feeding []uint32
+	plain   bool
+	feeds   uint64
+	dirty   []int32 // rules whose live figures changed since publish
+	spare   *tally
 
 	owed     owed    // what the lane's backlog holds
 	givenUp  givenUp // what was dropped since the last cursor
-	pinned   count   // those of them that are older than window.shed
+	pinned   count   // of the messages not settled: those older than window.shed
 	openSize int64   // bytes of the frames of messages not settled
 
 	open        int    // messages not settled
@@ -26,15 +36,13 @@ type ledger struct {
 	settled     uint64 // records settled since the start
 	coverable   uint64 // of these: those a cursor stored now would cover
 
+	receipts Confirmations // nil: nobody waits
+	lane     uint32        // for them
+	dues     []due
+	spareDue int32 // index in dues + 1 of the first free one
+
 	mu     sync.Mutex
 	public []figures // guarded by mu: the figures of rules at the last publish
-}
-
-type ruleState struct {
-	number  uint32
-	dirty   bool
-	live    figures
-	settled figures // of settled messages only: what the cursor holds
 }
 
 // A fate is what became of a record.
@@ -51,45 +59,44 @@ type mark struct {
 	seq  uint64 // slot of its entry in the window
 	rule int32  // index of its rule
 	size int32
+	// optional: no acknowledgement waits for it (C13).
+	optional bool
 }
 
-// newLedger returns a ledger for the rules of an evaluator, whose numbers are
-// small: the journal gives them out from 1 on.
-func newLedger(rules []uint32) *ledger {
-	l := &ledger{window: newWindow()}
-	for _, n := range rules {
-		for int(n) >= len(l.index) {
-			l.index = append(l.index, 0)
-		}
-		l.rules = append(l.rules, ruleState{number: n})
-		l.index[n] = int32(len(l.rules))
+func newLedger(receipts Confirmations, lane uint32) *ledger {
+	return &ledger{window: newWindow(), receipts: receipts, lane: lane}
+}
+
+// restore takes over the counters of a stored cursor, and reports whether it
+// says which rules fed the lane.
+func (l *ledger) restore(c journal.Cursor) (known bool, err error) {
+	var d counters
+	err = d.decode(c.Counters)
+	for _, r := range d.rules {
+		i := l.enter(r.number)
+		l.rules[i].live, l.rules[i].settled, l.public[i] = r.figures, r.figures, r.figures
 	}
-	l.public = make([]figures, len(l.rules))
-	return l
-}
-
-// restore takes over the counters of a stored cursor.
-func (l *ledger) restore(counters []byte) error {
-	err := decodeCounters(counters, func(number uint32, f figures) {
-		// A rule the lane no longer has keeps its figures, without an index.
-		r := ruleState{number: number, live: f, settled: f}
-		if i := l.find(number); i >= 0 {
-			l.rules[i] = r
-			return
+	for _, f := range d.feeds {
+		r := &l.rules[l.enter(f.number)]
+		r.state, r.gaps = fed, f.gaps
+		if r.left() {
+			r.state = retired
 		}
-		l.rules = append(l.rules, r)
-	})
-	l.public = make([]figures, len(l.rules))
-	for i := range l.rules {
-		l.public[i] = l.rules[i].live
 	}
-	return err
+	known = d.hasFeeds
+	if !known && c.Rules != nil {
+		l.begins(c.Rules)
+		known = true
+	}
+	l.refeed()
+	return known, err
 }
 
-// wanted turns rule numbers into the indexes of those the lane evaluates.
-func (l *ledger) wanted(numbers []uint32, dst []int32) []int32 {
+// wanted turns the rule numbers of a message into the indexes of those that
+// the lane evaluates it for.
+func (l *ledger) wanted(offset uint64, numbers []uint32, dst []int32) []int32 {
 	for _, n := range numbers {
-		if i := l.find(n); i >= 0 {
+		if i := l.find(n); i >= 0 && (l.rules[i].plain || l.rules[i].owed(offset)) {
 			dst = append(dst, i)
 		}
 	}
@@ -104,11 +111,14 @@ func (l *ledger) find(number uint32) int32 {
 	return l.index[number] - 1
 }
 
-// begin enters a message with the size of its frame; it stays open until end.
+// begin enters a message with the size of its frame, or a tick, whose size is
+// 0; it stays open until end.
 func (l *ledger) begin(offset uint64, size int) uint64 {
 	l.open++
-	l.openSize += int64(size)
-	l.owed.begin(offset, int64(size))
+	if size > 0 {
+		l.openSize += int64(size)
+		l.owed.begin(offset, int64(size))
+	}
 	return l.window.push(entry{offset: offset, size: int32(size), rule: -1, open: 1})
 }
 
@@ -141,6 +151,8 @@ func (f *figures) judge(v verdict, records int) {
 	f.in = 1
 	f.records = uint64(records)
 	switch v {
+	case ticked:
+		f.in = 0
 	case passed:
 		f.passed = 1
 	case filteredMissing:
@@ -171,6 +183,9 @@ func (l *ledger) settle(m mark, f fate) {
 	e := l.window.at(m.seq)
 	if f >= dropped {
 		l.givenUp.add(dropReason(f-dropped), e.offset, e.offset)
+	}
+	if e.due != 0 && !m.optional {
+		l.confirm(e, m.rule, f)
 	}
 	switch {
 	case e.tallies != nil:
@@ -232,11 +247,7 @@ func (l *ledger) release(seq uint64, e *entry) {
 	}
 	l.open--
 	l.closed++
-	l.openSize -= int64(e.size)
-	l.owed.close(e.offset, int64(e.size))
-	if e.offset < l.window.shed {
-		l.pinned.take(1, int64(e.size))
-	}
+	l.settleOwed(e)
 	if e.tallies == nil && e.rule >= 0 {
 		f := &l.rules[e.rule].settled
 		f.judgeAgain(e)
@@ -253,12 +264,26 @@ func (l *ledger) release(seq uint64, e *entry) {
 	l.window.remove(seq)
 }
 
+// settleOwed takes a settled message off what the lane is owed.
+func (l *ledger) settleOwed(e *entry) {
+	owed := e.owed()
+	l.openSize -= owed.bytes
+	if e.offset < l.window.shed {
+		l.pinned.take(owed.messages, owed.bytes)
+	}
+	if owed.messages > 0 {
+		l.owed.close(e.offset, owed.bytes)
+	}
+}
+
 // judgeAgain adds an entry in its short form.
 func (f *figures) judgeAgain(e *entry) {
 	f.in++
 	f.records += uint64(e.records)
 	f.delivered += uint64(e.delivered)
 	switch e.verdict {
+	case ticked:
+		f.in--
 	case passed:
 		f.passed++
 	case filteredMissing:

@@ -22,14 +22,13 @@ const (
 // the lane's loop, which goes on reading, settling and answering meanwhile.
 type link struct {
 	state   linkState
-	failed  int           // attempts to open in a row
-	at      time.Time     // down: the next attempt; closing: when writes in flight are given up
-	began   time.Time     // of the first attempt
-	ended   bool          // the call of Close has returned
-	epoch   uint32        // counts the connections
-	done    chan error    // capacity 1: how Open or Close ended
-	over    chan struct{} // closed when Run returns: nobody listens any more
-	lastErr error         // of the last attempt
+	failed  int        // attempts to open in a row
+	at      time.Time  // down: the next attempt; closing: when writes in flight are given up
+	began   time.Time  // of the first attempt
+	ended   bool       // the call of Close has returned
+	epoch   uint32     // counts the connections
+	done    chan error // capacity 1: how Open or Close ended
+	lastErr error      // of the last attempt
 }
 
 type linkState uint8
@@ -40,10 +39,6 @@ const (
 	up                       // writes may begin
 	closing                  // Close runs, or writes in flight are waited for
 )
-
-func newLink() link {
-	return link{done: make(chan error, 1), over: make(chan struct{})}
-}
 
 // connect takes the link a step further where that needs no waiting.
 func (l *Lane) connect(ctx context.Context) {
@@ -66,14 +61,14 @@ func (l *Lane) connect(ctx context.Context) {
 func (l *Lane) open(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
-	l.link.tell(l.sink.Open(ctx))
+	l.tell(l.sink.Open(ctx))
 }
 
 // tell hands over how a call ended, unless nobody listens any more.
-func (k *link) tell(err error) {
+func (l *Lane) tell(err error) {
 	select {
-	case k.done <- err:
-	case <-k.over:
+	case l.link.done <- err:
+	case <-l.ended:
 	}
 }
 
@@ -154,7 +149,7 @@ func (l *Lane) redial(ctx context.Context) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 		defer cancel()
-		k.tell(l.sink.Close(ctx))
+		l.tell(l.sink.Close(ctx))
 	}()
 }
 
@@ -197,29 +192,6 @@ func (p *batchPool) copy(b *batch) *batch {
 		p.add(c, &b.records[i], b.marks[i])
 	}
 	return c
-}
-
-// close closes the sink if it is open; ctx has ended, or not when the lane gave
-// up. A sink that does not come back from Close is left behind.
-func (l *Lane) close(ctx context.Context) error {
-	if l.link.state != up {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-	defer cancel()
-	closed := make(chan error, 1)
-	go func() { closed <- l.sink.Close(ctx) }()
-	end := time.NewTimer(stopTime + graceTime)
-	defer end.Stop()
-	select {
-	case err := <-closed:
-		if err != nil {
-			return fmt.Errorf("close sink: %w", err)
-		}
-	case <-end.C:
-		l.log.Error("sink did not close, left behind")
-	}
-	return nil
 }
 
 // mayPass reports whether an error of Open may go away by itself.

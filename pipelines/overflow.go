@@ -11,7 +11,7 @@ import (
 type policy uint8
 
 const (
-	block      policy = iota // the intake refuses what the lane's rules want
+	refuse     policy = iota // block: the intake refuses what the lane's rules want
 	dropOldest               // the oldest are given up
 	dropNewest               // what comes is given up until there is room
 	keepLatest               // of each topic only the newest record stays
@@ -29,7 +29,7 @@ func policyOf(name string) (policy, bool) {
 			return p, true
 		}
 	}
-	return block, name == ""
+	return refuse, name == ""
 }
 
 // An overflow is what a lane may be owed, and what it does beyond that.
@@ -72,7 +72,7 @@ func smaller(a, b int64) int64 {
 
 // bound puts the bounds into the backlog, which only refuses with block.
 func (o *overflow) bound(b *Backlog) {
-	if o.policy == block {
+	if o.policy == refuse {
 		b.bound(o.max.messages, o.max.bytes)
 		return
 	}
@@ -132,9 +132,9 @@ func (l *Lane) hungry() bool {
 // too old is not written.
 func (l *Lane) overrun() {
 	o := &l.overflow
-	if o.policy == block {
+	if o.policy == refuse {
 		l.ageBacklog()
-		if l.ledger.owed.guess.messages > 0 && l.backlog().Full() {
+		if l.ledger.owed.guess.messages > 0 && l.Backlog().Full() {
 			l.openScout() // it may not be full at all
 		}
 		return
@@ -155,8 +155,6 @@ func (l *Lane) overrun() {
 	}
 }
 
-func (l *Lane) backlog() *Backlog { return l.ledger.owed.backlog }
-
 // ageBacklog tells the backlog whether its oldest message is at its bound. It
 // is young enough again below nine tenths of it.
 func (l *Lane) ageBacklog() {
@@ -165,10 +163,10 @@ func (l *Lane) ageBacklog() {
 		return
 	}
 	oldest := l.oldest()
-	if l.backlog().late.Load() {
+	if l.Backlog().late.Load() {
 		age -= age / 10
 	}
-	l.backlog().age(!oldest.IsZero() && l.now.Sub(oldest) >= age)
+	l.Backlog().age(!oldest.IsZero() && l.now.Sub(oldest) >= age)
 }
 
 // wakeToShed returns when the next message reaches its age.
@@ -177,8 +175,8 @@ func (l *Lane) wakeToShed() time.Time {
 	if age == 0 {
 		return time.Time{}
 	}
-	if l.overflow.policy == block {
-		if oldest := l.oldest(); !oldest.IsZero() && !l.backlog().late.Load() {
+	if l.overflow.policy == refuse {
+		if oldest := l.oldest(); !oldest.IsZero() && !l.Backlog().late.Load() {
 			return oldest.Add(age)
 		}
 		return time.Time{}

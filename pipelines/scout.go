@@ -26,9 +26,10 @@ const (
 //	        low                 position                       next              stored
 type scout struct {
 	reader Reader
-	next   uint64 // the first offset not looked at
-	kept   count  // wanted, between the lane's place and next
-	old    count  // of these, what the journal held at the start
+	ticks  TickReader // the reader, where the rules want to know the time
+	next   uint64     // the first offset not looked at
+	kept   count      // wanted, between the lane's place and next
+	old    count      // of these, what the journal held at the start
 	ranges []journal.Range
 	joined bool // nothing was kept since the last range
 	dry    bool
@@ -42,7 +43,14 @@ func (l *Lane) openScout() {
 	if l.scout != nil {
 		return
 	}
-	l.scout = &scout{reader: l.journal.NewReader(l.ledger.position), next: l.ledger.position}
+	l.enterAll() // the lane's place is where what it has evaluated ends
+	l.crew.rest()
+	s := &scout{reader: l.journal.NewReader(l.ledger.position), next: l.ledger.position}
+	if t, ok := s.reader.(TickReader); ok && l.ticks != nil {
+		t.WantTicks()
+		s.ticks = t
+	}
+	l.scout = s
 }
 
 // aheadReady is signalled when a scout that ran dry may go on.
@@ -108,17 +116,23 @@ func (l *Lane) scoutIsDone() bool {
 func (l *Lane) scouted(offset uint64) {
 	s := l.scout
 	s.next = offset + 1
+	if s.ticks != nil {
+		if _, _, tick := s.ticks.Tick(); tick { // what it becomes is sent, so no range may hold it
+			s.joined = false
+			return
+		}
+	}
 	s.numbers = s.reader.Rules(s.numbers[:0])
-	s.rules = l.ledger.wanted(s.numbers, s.rules[:0])
+	s.rules = l.ledger.wanted(offset, s.numbers, s.rules[:0])
 	if len(s.rules) == 0 || covered(l.recovered, offset) {
 		return
 	}
-	size := int64(s.reader.Size())
+	size := s.reader.Size()
 	if !l.filled(size) {
-		s.keep(offset, size, l.ledger.owed.boundary)
+		s.keep(offset, int64(size), l.ledger.owed.boundary)
 		return
 	}
-	l.lose(s.reader, offset, s.rules)
+	l.lose(s.reader, offset, s.rules, l.checkpoints.state == nil)
 	s.give(offset)
 }
 
@@ -126,12 +140,12 @@ func (l *Lane) scouted(offset uint64) {
 // the place of the scout, or of the lane when there is none. Once they had none,
 // a tenth of them must become free, or every other message would be given up,
 // each a range of its own.
-func (l *Lane) filled(size int64) bool {
+func (l *Lane) filled(size int) bool {
 	o := &l.overflow
 	if o.policy != dropNewest {
 		return false
 	}
-	held := count{int64(l.ledger.open) + 1, l.ledger.openSize + size}
+	held := count{int64(l.ledger.open) + 1, l.ledger.openSize + int64(size)}
 	ranges := 0
 	if s := l.scout; s != nil {
 		held.add(s.kept.messages, s.kept.bytes)
@@ -197,42 +211,71 @@ func (s *scout) drop() {
 
 // lose enters a message that is given up without being delivered. Its rules
 // run, so that the figures stay exact: what would have been filtered is not
-// counted as dropped (C22).
-func (l *Lane) lose(at Reader, offset uint64, rules []int32) {
-	reason := dropFull
+// counted as dropped (C22). Ahead of the lane's place stateful rules may not run
+// (C21): each counts as having made one record, and runs when the lane is there.
+func (l *Lane) lose(at Reader, offset uint64, rules []int32, evaluate bool) {
 	err := at.Message(&l.message)
 	if err != nil {
 		l.log.Error("decode message", slog.Uint64("offset", offset), slog.Any("err", err))
-		reason = dropUnreadable
 	}
-	lost := 0
 	for _, rule := range rules {
-		v, n := failed, 1
-		if err == nil {
-			l.outcome.Reset()
-			l.evaluator.Evaluate(l.ledger.rules[rule].number, &l.message, &l.outcome)
-			n = len(l.outcome.Records) + len(l.outcome.Errors)
-			v = judge(&l.outcome, n)
+		x := loss{verdict: passed, records: 1, required: 1, reason: dropFull}
+		switch {
+		case err != nil:
+			x.verdict, x.reason = failed, dropUnreadable
+		case l.ledger.rules[rule].state == retired:
+			x.verdict = failed
+		case evaluate:
+			x = l.price(rule)
 		}
-		l.ledger.lose(rule, v, n, reason)
-		lost += n
-	}
-	if lost > 0 {
-		l.ledger.givenUp.add(reason, offset, offset)
+		l.ledger.lose(rule, &x)
+		if x.records > 0 {
+			l.ledger.givenUp.add(x.reason, offset, offset)
+		}
+		if err != nil || l.message.QoS > 0 {
+			l.ledger.tellLost(offset, rule, x.required)
+		}
 	}
 	l.ledger.owed.lose(offset, int64(at.Size()))
 	l.ledger.closed++
 }
 
-// lose counts n records of a message as dropped, at once in what the next
+// A loss is what one rule would have made of a message that is given up.
+type loss struct {
+	verdict           verdict
+	records, required int
+	reason            dropReason
+}
+
+// price evaluates a rule on the message that is given up.
+func (l *Lane) price(rule int32) loss {
+	l.outcome.Reset()
+	l.evaluator.Evaluate(l.ledger.rules[rule].number, &l.message, &l.outcome)
+	n := len(l.outcome.Records) + len(l.outcome.Errors)
+	x := loss{verdict: judge(&l.outcome, n), records: n, required: required(&l.outcome), reason: dropFull}
+	if l.outcome.Shadow {
+		x.reason = dropShadow
+	}
+	return x
+}
+
+// lose counts the records of a message as dropped, at once in what the next
 // cursor holds: the cursor covers its offset.
-func (l *ledger) lose(rule int32, v verdict, n int, reason dropReason) {
+func (l *ledger) lose(rule int32, x *loss) {
 	l.touch(rule)
 	var f figures
-	f.judge(v, n)
-	f.dropped[reason] = uint64(n)
+	f.judge(x.verdict, x.records)
+	f.dropped[x.reason] = uint64(x.records)
 	l.rules[rule].live.add(&f)
 	l.rules[rule].settled.add(&f)
+}
+
+// tellLost tells who waits for a message that it will not be delivered, or that
+// the rule had nothing to deliver.
+func (l *ledger) tellLost(offset uint64, rule int32, required int) {
+	if number := l.rules[rule].number; l.receipts != nil && l.receipts.Expects(number) {
+		l.receipts.Settle(offset, number, l.lane, required == 0)
+	}
 }
 
 // beyond returns what is settled at and above the lane's place: what an earlier

@@ -15,7 +15,8 @@ func (l *Lane) shedOldest(excess count) {
 	before := w.shed
 	for w.cut != none && excess.positive() {
 		e := &w.slots[w.cut]
-		excess.take(1, int64(e.size))
+		owed := e.owed()
+		excess.take(owed.messages, owed.bytes)
 		l.pin(e)
 	}
 	if w.shed > before {
@@ -40,7 +41,8 @@ func (l *Lane) expire() {
 // count against the bounds any more.
 func (l *Lane) pin(e *entry) {
 	w := &l.ledger.window
-	l.ledger.pinned.add(1, int64(e.size))
+	owed := e.owed()
+	l.ledger.pinned.add(owed.messages, owed.bytes)
 	w.shed, w.cut = e.offset+1, e.after
 }
 

@@ -68,7 +68,7 @@ func (b breakerState) String() string {
 func (l *Lane) Status() LaneStatus {
 	s := LaneStatus{
 		Name: l.name, State: Opening,
-		Messages: l.backlog().Messages(), Bytes: l.backlog().Bytes(), Full: l.backlog().FullSince(),
+		Messages: l.Backlog().Messages(), Bytes: l.Backlog().Bytes(), Full: l.Backlog().FullSince(),
 		InFlight: int(l.status.flying.Load()), Breaker: closed.String(),
 	}
 	if c := l.status.condition.Load(); c != nil {
@@ -174,11 +174,11 @@ type lookout struct {
 // forgets what it saw when the lane has moved on.
 func (l *Lane) lookAhead() {
 	o := &l.lookout
-	needed := l.held() && l.ledger.window.size == 0
+	needed := l.barred() && l.ledger.window.size == 0
 	if !needed || o.position != l.ledger.position {
 		o.rest(l.ledger.position)
 	}
-	if !needed || !o.oldest.IsZero() || l.backlog().Messages() == 0 {
+	if !needed || !o.oldest.IsZero() || l.Backlog().Messages() == 0 {
 		return
 	}
 	if o.reader == nil {
@@ -210,7 +210,7 @@ func (l *Lane) search(o *lookout) (more bool) {
 // isOwed reports whether the lookout has come to a message the lane is owed.
 func (l *Lane) isOwed(o *lookout, offset uint64) bool {
 	o.numbers = o.reader.Rules(o.numbers[:0])
-	o.rules = l.ledger.wanted(o.numbers, o.rules[:0])
+	o.rules = l.ledger.wanted(offset, o.numbers, o.rules[:0])
 	return len(o.rules) > 0 && !covered(l.beyond(), offset) && o.reader.Message(&o.message) == nil
 }
 

@@ -37,11 +37,11 @@ func (l *Lane) watch(ctx context.Context) {
 // for its cursor, for room in the dead letters or for its drain rate owes
 // itself.
 func (l *Lane) expectant() bool {
-	return l.link.state == up && (l.schedule.flying > 0 || !l.held() && (l.failing > 0 || l.breaker.state != closed))
+	return l.link.state == up && (l.schedule.flying > 0 || !l.barred() && (l.failing > 0 || l.breaker.state != closed))
 }
 
-// held reports whether the lane would not write though the sink were well.
-func (l *Lane) held() bool { return l.paused.Load() || l.letters.full() }
+// barred reports whether the lane would not write though the sink were well.
+func (l *Lane) barred() bool { return l.paused.Load() || l.letters.full() }
 
 // answered enters that the sink has settled something.
 func (l *Lane) answered() {

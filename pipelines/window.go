@@ -8,12 +8,14 @@ type entry struct {
 	received int64  // Unix milliseconds
 	topic    uint64 // its hash, where the policy is keep_latest
 	tallies  *tally // nil while rule, verdict, records and delivered say it all
-	size     int32  // of its frame
+	size     int32  // of its frame, 0 for a tick, which nobody is owed
 	open     int32  // records not settled, and one while the message is being evaluated
 
 	rule      int32 // index of the only rule so far, -1 before the first
 	records   int32
 	delivered int32
+
+	due int32 // who waits for it: index in ledger.dues + 1 of the first, 0 for nobody
 
 	before, after int32 // slots of its neighbours by offset, none at the ends
 	verdict       verdict
@@ -28,6 +30,7 @@ const (
 	filtered
 	filteredMissing
 	failed
+	ticked // no message: time went on
 )
 
 // A tally is what one rule made of a message that more than one rule wanted,
@@ -90,6 +93,14 @@ func (w *window) push(e entry) uint64 {
 // pass notes that a message behind the tail was settled without an entry. Below
 // the window the low offset covers it.
 func (w *window) pass() { w.gap = w.size > 0 }
+
+// owed is what a backlog holds for the entry.
+func (e *entry) owed() count {
+	if e.size == 0 {
+		return count{}
+	}
+	return count{1, int64(e.size)}
+}
 
 // remove takes out a message that is settled.
 func (w *window) remove(slot uint64) {

@@ -9,7 +9,7 @@ import (
 const (
 	frameHead = 24
 	blockHead = 64
-	version   = 1
+	version   = 2 // 1 knew no compressed blocks; both are read
 
 	// blockMagic reads "PBLK" in the file. It is larger than any frame's size,
 	// which stands in the same place.
@@ -27,6 +27,7 @@ const (
 	kindState   kind = 2 // all state there is, at the head of a segment
 	kindNumber  kind = 3 // a name got a number (C16)
 	kindCursor  kind = 4 // a lane's cursor (C15)
+	kindTick    kind = 8 // time went on (C21)
 )
 
 var le = binary.LittleEndian

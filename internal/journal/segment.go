@@ -248,11 +248,11 @@ func (c *catalog) remove(s *segment) error {
 	return err
 }
 
-// wrote notes a block at position at of s.
-func (c *catalog) wrote(s *segment, b *block, at int64) {
+// wrote notes a block of so many bytes at position at of s.
+func (c *catalog) wrote(s *segment, b *block, at, size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.used += int64(b.to - b.from)
+	s.used += size
 	s.messages = max(s.messages, b.messages)
 	if n := len(s.index); n == 0 || at-s.index[n-1].at >= indexBytes {
 		s.index = append(s.index, mark{b.first, at})

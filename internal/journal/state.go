@@ -65,6 +65,8 @@ func (s *state) apply(f []byte) error {
 		return s.applyCursor(body)
 	case kindMessage:
 		return s.applyMessage(body)
+	case kindTick:
+		return s.applyTick(f)
 	}
 	return nil
 }
@@ -151,6 +153,17 @@ func (s *state) low() (uint64, bool) {
 		low, ok = min(low, c.Low), true
 	}
 	return low, ok
+}
+
+// names returns the names of one kind that have numbers.
+func (s *state) names(kind string) map[string]uint32 {
+	names := map[string]uint32{}
+	for k, n := range s.numbers {
+		if k.kind == kind {
+			names[k.key] = n
+		}
+	}
+	return names
 }
 
 // Sections of a number frame.
