@@ -70,16 +70,16 @@ func (l *Lane) readBlock() {
 	if b == nil {
 		return
 	}
-	any := false
+	some := false
 	for range framesPerTurn {
 		offset, ok := l.readOn()
 		if !ok {
 			break
 		}
-		any, b.last = true, offset
+		some, b.last = true, offset
 		l.gather(b, offset)
 	}
-	if !any {
+	if !some {
 		l.crew.free = append(l.crew.free, b)
 		return
 	}
