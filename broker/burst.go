@@ -27,7 +27,8 @@ type burst struct {
 	client string
 	user   string
 	family int
-	now    int64 // Unix milliseconds, read once per burst
+	now    int64  // Unix milliseconds, read once per burst
+	rules  uint64 // generation of the rules in the routes
 
 	pubs     []inPublish
 	wanted   int // of pubs, for the journal

@@ -22,6 +22,10 @@ func (wantAll) Want(_ string, dst []uint32) (rules []uint32, ack message.Ack, re
 	return append(dst, 1), message.Ack{Level: message.AckStored}, false
 }
 
+func (w wantAll) Append(entries []journal.Entry, _ uint64) (uint64, error) {
+	return w.Journal.Append(entries)
+}
+
 func (wantAll) Generation() uint64 { return 0 }
 
 func (wantAll) Await(offset uint64, _ []uint32, done func(uint64, bool)) { done(offset, true) }

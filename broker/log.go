@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/broker/packet"
@@ -13,9 +14,12 @@ import (
 // the burst.
 func (c *conn) journal(b *burst) error {
 	s := c.srv
-	b.entries = b.entries[:0]
 	b.makeEntries(b.pubs)
-	first, err := s.o.Intake.Append(b.entries)
+	first, err := s.o.Intake.Append(b.entries, b.rules)
+	for errors.Is(err, journal.ErrStale) {
+		c.routeAgain(b, b.pubs)
+		first, err = s.o.Intake.Append(b.entries, b.rules)
+	}
 	if err != nil {
 		return c.logEach(b, err)
 	}
@@ -30,8 +34,32 @@ func (c *conn) journal(b *burst) error {
 	return nil
 }
 
+// routeAgain looks up publishes again whose rules have changed while they were
+// on their way, and makes their entries anew.
+func (c *conn) routeAgain(b *burst, pubs []inPublish) {
+	b.rules = c.srv.o.Intake.Generation()
+	c.routes.follow(b.rules)
+	for i := range pubs {
+		p := &pubs[i]
+		if p.verdict != accepted {
+			continue
+		}
+		p.route = c.route([]byte(p.route.topic))
+		if p.qos == 1 && p.waitsForStored() {
+			p.hash = c.srv.hash(p)
+		}
+		if p.qos > 0 && p.waitsForDelivery() {
+			b.awaits++ // an upper bound will do
+		}
+	}
+	b.makeEntries(pubs)
+}
+
 // appended counts what the journal took, and remembers what ids are made of.
 func (s *Server) appended(entries []journal.Entry) {
+	if len(entries) == 0 { // nobody wants them any more
+		return
+	}
 	s.counts.journaled.Add(uint64(len(entries)))
 	if s.origin.Load() == nil {
 		id := entries[0].Message.ID
@@ -64,7 +92,11 @@ func (c *conn) logEach(b *burst, err error) error {
 		}
 		e := b.entries[k : k+1]
 		k++
-		offset, err := c.srv.o.Intake.Append(e)
+		offset, err := c.srv.o.Intake.Append(e, b.rules)
+		if errors.Is(err, journal.ErrStale) {
+			c.settle(b, b.pubs[settled:i])
+			return c.startAgain(b, i)
+		}
 		if c.worthWaiting(p, err) {
 			c.settle(b, b.pubs[settled:i])
 			settled = i
@@ -72,7 +104,9 @@ func (c *conn) logEach(b *burst, err error) error {
 			if p.qos > 0 {
 				deadline = time.Now().Add(fullPatience3)
 			}
-			offset, err = c.appendWhenRoom(e, err, deadline)
+			if offset, err = c.appendWhenRoom(b, e, err, deadline); errors.Is(err, journal.ErrStale) {
+				return c.startAgain(b, i)
+			}
 		}
 		if err := c.logged(p, e, offset, err); err != nil {
 			c.settle(b, b.pubs[settled:i])
@@ -81,6 +115,15 @@ func (c *conn) logEach(b *burst, err error) error {
 	}
 	c.settle(b, b.pubs[settled:])
 	return nil
+}
+
+// startAgain is for when the rules change in the middle of logEach: what comes
+// from index i on is looked up again.
+func (c *conn) startAgain(b *burst, i int) error {
+	rest := slices.Clone(b.pubs[i:])
+	b.pubs = append(b.pubs[:0], rest...)
+	c.routeAgain(b, b.pubs)
+	return c.logEach(b, journal.ErrFull)
 }
 
 // isFull reports whether the journal did not take an entry, and goes on.
@@ -143,14 +186,14 @@ func (s *Server) roomFor(err error) <-chan struct{} {
 
 // appendWhenRoom appends an entry as soon as there is room for it; err says
 // what was full.
-func (c *conn) appendWhenRoom(e []journal.Entry, err error, until time.Time) (uint64, error) {
+func (c *conn) appendWhenRoom(b *burst, e []journal.Entry, err error, until time.Time) (uint64, error) {
 	t := time.NewTimer(time.Until(until))
 	defer t.Stop()
 	defer c.heardNow()
 	for {
 		room := c.srv.roomFor(err)
 		var offset uint64
-		offset, err = c.srv.o.Intake.Append(e) // once more: there may have been room since
+		offset, err = c.srv.o.Intake.Append(e, b.rules) // once more: there may have been room since
 		if !errors.Is(err, journal.ErrFull) {
 			return offset, err
 		}

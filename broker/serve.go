@@ -46,7 +46,8 @@ func (c *conn) begin(b *burst) {
 	b.family, b.now = family(c.version), now()
 	c.countOwed(b)
 	if c.srv.o.Intake != nil {
-		c.routes.follow(c.srv.o.Intake.Generation())
+		b.rules = c.srv.o.Intake.Generation()
+		c.routes.follow(b.rules)
 	}
 }
 

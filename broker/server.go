@@ -57,10 +57,13 @@ type Rules interface {
 // A Log is the journal, as far as the broker sees it.
 type Log interface {
 	// Append copies the entries and returns the first one's offset; the others
-	// follow without a gap. It sets the messages' IDs. journal.ErrFull means that
-	// nothing was appended, a *journal.FullError that this was because of one
-	// lane (C7).
-	Append(entries []journal.Entry) (first uint64, err error)
+	// follow without a gap. It sets the messages' IDs. generation is that of the
+	// rules in the entries.
+	//
+	// After an error nothing was appended. It is journal.ErrFull, or a
+	// *journal.FullError when this was because of one lane (C7);
+	// journal.ErrTooLarge; or journal.ErrStale when the generation has changed.
+	Append(entries []journal.Entry, generation uint64) (first uint64, err error)
 	// Stored returns the watermark: every offset up to it is stored.
 	Stored() uint64
 	// NotifyStored registers f to be called after each advance of the

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/penstock/penstock/broker/packet"
@@ -39,7 +38,7 @@ func (s *Server) publishWill(cl *client, w *will, patient bool) {
 	defer s.pool.putBurst(b)
 	b.from, b.client, b.user, b.family, b.now = nil, cl.id, w.user, 1, now()
 	in := b.view(w.packet)
-	in.route = s.newRoute(string(b.publish.Topic), nil)
+	in.route = s.routeWill(b, string(b.publish.Topic))
 	if in.route.refused {
 		s.counts.drop(dropRefused, 1)
 		return
@@ -82,27 +81,40 @@ func (s *Server) spread(b *burst) {
 // logWill appends the will to the journal.
 func (s *Server) logWill(b *burst, patient bool) {
 	p := &b.pubs[0]
-	b.entries = b.entries[:0]
 	b.makeEntries(b.pubs)
-	e := slices.Clone(b.entries)
-	first, err := s.appendWill(e, patient)
+	first, err := s.appendWill(b, patient)
+	for errors.Is(err, journal.ErrStale) {
+		if p.route = s.routeWill(b, p.route.topic); !p.isWanted() {
+			return
+		}
+		b.makeEntries(b.pubs)
+		first, err = s.appendWill(b, patient)
+	}
 	if err != nil {
 		p.verdict = noRoom
 		b.drops[dropFor(err)]++
 		return
 	}
-	s.appended(e)
+	s.appended(b.entries)
 	p.offset = first
 	if p.qos > 0 && p.waitsForDelivery() { // the lanes report it, and nobody waits
 		s.o.Intake.Await(first, p.route.rules, func(uint64, bool) {})
 	}
 }
 
-func (s *Server) appendWill(e []journal.Entry, patient bool) (first uint64, err error) {
+// routeWill finds who wants a will, and notes by which rules.
+func (s *Server) routeWill(b *burst, name string) *route {
+	if s.o.Intake != nil {
+		b.rules = s.o.Intake.Generation()
+	}
+	return s.newRoute(name, nil)
+}
+
+func (s *Server) appendWill(b *burst, patient bool) (first uint64, err error) {
 	until := time.Now().Add(fullPatience0)
 	for {
 		room := s.o.Intake.Room()
-		first, err = s.o.Intake.Append(e)
+		first, err = s.o.Intake.Append(b.entries, b.rules)
 		if err == nil || !patient || !errors.Is(err, journal.ErrFull) || ofLane(err) != nil {
 			return first, err
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/message"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
 // take evaluates the message the reader is at, with exactly the rules in its
@@ -175,13 +176,10 @@ func (l *Lane) ruleRemoved(seq uint64, rule int32, m *message.Message) {
 	}
 	l.ledger.heldBytes += letterSize
 	l.letters.add(letter{
-		mark: mark{seq: seq, rule: rule, size: letterSize}, id: m.ID, rule: l.ledger.rules[rule].number,
-		reason: reasonRuleRemoved, first: l.now, last: l.now, refused: true,
+		mark: mark{seq: seq, rule: rule, size: letterSize}, kind: deadletter.RuleRemoved,
+		id: m.ID, rule: l.ledger.rules[rule].number, reason: string(deadletter.RuleRemoved), time: l.now,
 	})
 }
-
-// reasonRuleRemoved is why a message whose rule is gone is a dead letter.
-const reasonRuleRemoved = "rule_removed"
 
 // spread hands what a rule made of the message to shards and dead letters.
 func (l *Lane) spread(seq uint64, rule int32, m *message.Message, out *message.Outcome) {
@@ -267,7 +265,7 @@ func (l *Lane) ruleError(seq uint64, rule int32, m *message.Message, e *message.
 		return
 	}
 	l.letters.add(letter{
-		mark: k, id: m.ID, rule: number, output: e.Output,
-		reason: reason(e.Kind, e.Err), first: l.now, last: l.now,
+		mark: k, kind: deadletter.RuleError, id: m.ID, rule: number, output: e.Output,
+		reason: e.Kind, err: e.Err, time: l.now,
 	})
 }

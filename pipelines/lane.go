@@ -38,7 +38,7 @@ type LaneOptions struct {
 	Evaluators  func() Evaluator
 	Sink        bridges.Sink
 	Delivery    DeliveryConfig
-	DeadLetters *DeadLetters
+	DeadLetters DeadLetters
 	RuleName    func(number uint32) string // also of rules that are gone
 	Receipts    Confirmations              // nil: nobody waits for a delivery
 	State       StateStore                 // for an Evaluator that is Stateful; nil: none is

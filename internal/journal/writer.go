@@ -102,7 +102,9 @@ func (w *writer) sync() error {
 		if err := w.file.Datasync(); err != nil {
 			return err
 		}
-		w.j.syncTook.Store(int64(time.Since(start)))
+		took := time.Since(start)
+		w.j.syncTook.Store(int64(took))
+		w.j.onSync(took)
 		w.j.commits.Add(1)
 		w.dirty = false
 	}
