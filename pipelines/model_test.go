@@ -14,6 +14,7 @@ import (
 	"github.com/penstock/penstock/bridges"
 	"github.com/penstock/penstock/internal/message"
 	"github.com/penstock/penstock/pipelines"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
 // A history is a random life of a lane: messages come, the destination fails,
@@ -112,7 +113,7 @@ func (h *history) crash() {
 	h.rig.cancel()
 	// Writes that end while the process dies are seen by nobody; their records
 	// are not covered by what is stored.
-	<-h.rig.ended
+	_ = h.rig.end()
 	h.check()
 	h.sink.crash(c)
 	for _, e := range j.entries[j.stored:] {
@@ -175,7 +176,7 @@ func (h *history) finish(t *testing.T) {
 
 // compareLetters looks for what is due of rule 1, and for what rule 2 was still
 // owed when it was removed.
-func (h *history) compareLetters(list []pipelines.DeadLetter) {
+func (h *history) compareLetters(list []deadletter.Letter) {
 	have, gone := map[string]int{}, map[uint64]bool{}
 	for _, d := range list {
 		if d.Rule == "rule-1" {
