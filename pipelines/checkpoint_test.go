@@ -142,7 +142,7 @@ func (h *stateHistory) crash() {
 	j := h.rig.journal
 	j.hold(true)
 	h.rig.cancel()
-	<-h.rig.ended
+	_ = h.rig.end()
 	h.rig.total()
 	kept := j.stored + uint64(h.rand.IntN(len(j.entries)-int(j.stored)+1))
 	j.lose(kept)

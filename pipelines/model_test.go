@@ -113,7 +113,7 @@ func (h *history) crash() {
 	h.rig.cancel()
 	// Writes that end while the process dies are seen by nobody; their records
 	// are not covered by what is stored.
-	<-h.rig.ended
+	_ = h.rig.end()
 	h.check()
 	h.sink.crash(c)
 	for _, e := range j.entries[j.stored:] {
