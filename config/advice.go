@@ -32,12 +32,17 @@ func drops(d pipelines.DeliveryConfig) bool { return d.OnFull != "" && d.OnFull 
 func (l *loader) policyWarnings(d pipelines.DeliveryConfig) problem.List {
 	var found problem.List
 	switch {
+	case d.OnFull == "keep_latest": // it has bounds of its own, in memory
 	case drops(d) && d.Max == pipelines.MaxConfig{}:
 		found = append(found, problem.New("on_full", "without max, %s begins only when the sink's share of the journal is full, about %s", d.OnFull, l.share()).
 			WithHint("set max: {bytes: ...}, max: {records: ...} or max: {age: ...}"))
 	case !drops(d) && d.Max.Age > 0:
 		found = append(found, problem.New("max.age", "on_full is block: when the oldest message is older than this, new ones are refused and none is dropped").
 			WithHint("to drop what is too old set on_full: drop_oldest"))
+	}
+	if room := l.room() / 10 * 9; d.Max.Bytes > room {
+		found = append(found, problem.New("max.bytes", "the whole journal is full before so much waits for this sink").
+			WithHint("less than %s, or raise journal.max_bytes", sizeText(room)))
 	}
 	if d.OnFull == "keep_latest" && d.Order != "" {
 		found = append(found, problem.New("order", "a full sink with keep_latest keeps one message for each topic, in no other order"))
@@ -48,11 +53,15 @@ func (l *loader) policyWarnings(d pipelines.DeliveryConfig) problem.List {
 // share returns the sink's share of the journal as people read it (C7): nine
 // tenths, divided among the lanes and the sessions.
 func (l *loader) share() string {
-	room := l.loaded.Config.Journal.MaxBytes
-	if room == 0 {
-		room = journal.DefaultBytes
+	return sizeText(l.room() / 10 * 9 / int64(len(l.loaded.Config.Sinks)+1))
+}
+
+// room returns how large the journal may be.
+func (l *loader) room() int64 {
+	if n := l.loaded.Config.Journal.MaxBytes; n != 0 {
+		return n
 	}
-	return sizeText(room / 10 * 9 / int64(len(l.loaded.Config.Sinks)+1))
+	return journal.DefaultBytes
 }
 
 func sizeText(n int64) string {

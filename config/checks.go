@@ -2,10 +2,10 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/penstock/penstock/broker/topic"
-	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/problem"
 )
 
@@ -15,10 +15,7 @@ func (l *loader) limits() problem.List {
 	c := &l.loaded.Config
 	found := append(c.Limits.Validate(), l.notZero("receive_maximum", c.Limits.ReceiveMaximum == 0)...)
 	found = append(found, l.notZero("max_packet", c.Limits.MaxPacket == 0)...)
-	room := c.Journal.MaxBytes
-	if room == 0 {
-		room = journal.DefaultBytes
-	}
+	room := l.room()
 	if most := room / journalParts; c.Limits.MaxPacket > most && len(found) == 0 {
 		found = append(found, problem.New("max_packet", "a packet this large could not be stored in a journal of %s", sizeText(room)).
 			WithHint("at most a quarter of journal.max_bytes, %s", sizeText(most)))
@@ -36,6 +33,32 @@ func (l *loader) notZero(key string, zero bool) problem.List {
 
 // journalParts is how many of the largest messages a journal holds at least.
 const journalParts = 4
+
+// deadLetters checks the store of dead letters and where letters are forwarded
+// to.
+func (l *loader) deadLetters() problem.List {
+	c := &l.loaded.Config
+	found := c.DeadLetters.Validate()
+	forward := c.DeadLetters.Forward
+	if forward == nil {
+		return found
+	}
+	if forward.Topic != "" {
+		if err := topic.ValidName(forward.Topic); err != nil {
+			found = append(found, problem.New("forward.topic", "this is not a topic: %s", err))
+		}
+	}
+	names := make([]string, len(c.Sinks))
+	for i, s := range c.Sinks {
+		names[i] = s.Name
+	}
+	if forward.Sink != "" && !slices.Contains(names, forward.Sink) {
+		p := problem.New("forward.sink", "there is no sink %q", forward.Sink)
+		p.Hint = problem.DidYouMean(forward.Sink, names)
+		found = append(found, p)
+	}
+	return l.withoutLostSinks(found)
+}
 
 // record checks the filters of `journal.record`.
 func (l *loader) record() problem.List {

@@ -11,6 +11,7 @@ import (
 	"github.com/penstock/penstock/internal/admin"
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/pipelines"
+	"github.com/penstock/penstock/pipelines/deadletter"
 	"github.com/penstock/penstock/rules"
 )
 
@@ -22,8 +23,11 @@ type Config struct {
 	Log       LogConfig               `koanf:"log"`
 	Journal   journal.Config          `koanf:"journal"`
 	Limits    broker.LimitsConfig     `koanf:"limits"`
-	Sinks     []SinkConfig            `koanf:"sinks"`
-	Rules     []rules.Config          `koanf:"rules"`
+
+	DeadLetters deadletter.Config `koanf:"dead_letters"`
+
+	Sinks []SinkConfig   `koanf:"sinks"`
+	Rules []rules.Config `koanf:"rules"`
 }
 
 // LogConfig is the top-level key `log`.

@@ -126,7 +126,7 @@ func show(t *testing.T, part string, paths, env []string) string {
 func dump(t *testing.T, c config.Config, part string) string {
 	t.Helper()
 	parts := map[string]any{
-		"listeners": c.Listeners, "admin": c.Admin, "auth": c.Auth, "journal": c.Journal, "sinks": c.Sinks, "rules": c.Rules, "all": c,
+		"listeners": c.Listeners, "admin": c.Admin, "dead_letters": c.DeadLetters, "auth": c.Auth, "journal": c.Journal, "sinks": c.Sinks, "rules": c.Rules, "all": c,
 	}
 	text, err := json.Marshal(parts[part])
 	if err != nil {

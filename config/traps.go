@@ -70,6 +70,8 @@ func (w *walker) null(n ast.Node, t reflect.Type, s spot) bool {
 	switch {
 	case s.shape == "sinks.stdout" || s.shape == "sinks.kafka.tls":
 		hint = fmt.Sprintf("for its defaults write %s: {}", s.leaf())
+	case s.shape == expectedValue:
+		hint = "for a tombstone write null; else write a value, or leave the key out"
 	case t.Kind() == reflect.String && word != "":
 		hint = fmt.Sprintf("for the text write '%s'; else leave the key out", word)
 	}

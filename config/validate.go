@@ -32,6 +32,7 @@ func (l *loader) validate() {
 	l.add("journal", c.Journal.Validate())
 	l.add("", l.record())
 	l.add("limits", l.limits())
+	l.add("dead_letters", l.deadLetters())
 	l.names("sink", "sinks", len(c.Sinks), func(i int) string { return c.Sinks[i].Name })
 	l.names("rule", "rules", len(c.Rules), func(i int) string { return c.Rules[i].Name })
 	for i, s := range c.Sinks {

@@ -36,6 +36,10 @@ func (w *walker) file() map[string]any {
 	return m
 }
 
+// expectedValue is the key under which the word null is a value: a rule's test
+// expects a tombstone.
+const expectedValue = "rules.tests.expect.value"
+
 // value reads a node as type t. ok is false when there was a complaint that
 // leaves no value.
 func (w *walker) value(n ast.Node, t reflect.Type, s spot) (v any, ok bool) {
@@ -43,7 +47,10 @@ func (w *walker) value(n ast.Node, t reflect.Type, s spot) (v any, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	if isNull(n) {
+	switch {
+	case isNull(n) && s.shape == expectedValue && written(w.src, n) != "":
+		return rules.Tombstone{}, true
+	case isNull(n):
 		return nil, w.null(n, t, s)
 	}
 	switch t {

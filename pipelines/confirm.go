@@ -14,12 +14,12 @@ type Confirmations interface {
 	Settle(offset uint64, rule, lane uint32, delivered bool)
 }
 
-// outstanding counts the required records that are not settled of one message
+// A due counts the required records that are not settled of one message
 // and one rule that somebody waits for.
-type outstanding struct {
+type due struct {
 	open int32
 	rule int32 // index
-	next int32 // of the same message, as entry.receipt
+	next int32 // of the same message, as entry.due
 }
 
 // expect enters that somebody waits for what rule made of a message, of which
@@ -30,28 +30,28 @@ func (l *ledger) expect(seq uint64, rule int32, required int) {
 		l.receipts.Settle(e.offset, l.rules[rule].number, l.lane, true)
 		return
 	}
-	at := l.spareReceipt
+	at := l.spareDue
 	if at == 0 {
-		l.owed = append(l.owed, outstanding{})
-		at = int32(len(l.owed))
+		l.dues = append(l.dues, due{})
+		at = int32(len(l.dues))
 	} else {
-		l.spareReceipt = l.owed[at-1].next
+		l.spareDue = l.dues[at-1].next
 	}
-	l.owed[at-1] = outstanding{open: int32(required), rule: rule, next: e.receipt}
-	e.receipt = at
+	l.dues[at-1] = due{open: int32(required), rule: rule, next: e.due}
+	e.due = at
 }
 
 // confirm enters the fate of a required record of a message that somebody waits for.
 func (l *ledger) confirm(e *entry, rule int32, f fate) {
-	for link := &e.receipt; *link != 0; link = &l.owed[*link-1].next {
-		r := &l.owed[*link-1]
+	for link := &e.due; *link != 0; link = &l.dues[*link-1].next {
+		r := &l.dues[*link-1]
 		if r.rule != rule {
 			continue
 		}
 		if r.open--; f != delivered || r.open == 0 {
 			at := *link
-			*link, r.next = r.next, l.spareReceipt
-			l.spareReceipt = at
+			*link, r.next = r.next, l.spareDue
+			l.spareDue = at
 			l.receipts.Settle(e.offset, l.rules[rule].number, l.lane, f == delivered)
 		}
 		return

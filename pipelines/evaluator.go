@@ -13,3 +13,18 @@ type Evaluator interface {
 	// records (C16).
 	Evaluate(rule uint32, m *message.Message, out *message.Outcome)
 }
+
+// Stateful is an Evaluator that remembers messages (C21). It is called in the
+// order of offsets, and what it makes must depend on nothing but the messages
+// and ticks it has seen.
+type Stateful interface {
+	Evaluator
+	// Checkpoint appends the state.
+	Checkpoint(dst []byte) []byte
+	// Restore takes over a state that Checkpoint appended, of these rules or of
+	// their form before an update.
+	Restore(state []byte) error
+	// Tick says that the journal's time is at, in Unix milliseconds. What it
+	// makes needs no message: the tick's own id stands for it.
+	Tick(at int64, out *message.Outcome)
+}

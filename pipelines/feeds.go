@@ -133,6 +133,9 @@ func (l *ledger) pass(low uint64) {
 	if l.plain {
 		return
 	}
+	if l.again > 0 {
+		low = min(low, l.again) // by the same rules as then
+	}
 	for i := range l.rules {
 		r := &l.rules[i]
 		if r.state == retired && r.left() && low >= r.gaps[len(r.gaps)-1].First {

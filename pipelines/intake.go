@@ -81,7 +81,9 @@ type Intake struct {
 	full atomic.Bool
 	pool sync.Pool // of *dues
 
-	mu sync.Mutex // one Swap at a time
+	// swap separates what is appended under one table from what is under the
+	// next: lanes must know the offset where that is (C16).
+	swap sync.RWMutex
 }
 
 // An intakeTable is a Routing, made for looking up. It never changes.
@@ -99,12 +101,13 @@ func NewIntake(log IntakeLog, receipts *Receipts) *Intake {
 	return i
 }
 
-// Swap puts rules and lanes in the place of those in force. Messages that were
-// accepted before keep the rules they were accepted with (C16). The lanes of
-// new feeds must have taken up their cursors.
-func (i *Intake) Swap(r Routing) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
+// Swap puts rules and lanes in the place of those in force, and returns the
+// first offset that is given out under them: what lies below keeps the rules
+// it was accepted with (C16). The lanes of new feeds must have taken up their
+// cursors. It is the function that SwapRules calls.
+func (i *Intake) Swap(r Routing) (from uint64) {
+	i.swap.Lock()
+	defer i.swap.Unlock()
 	r.Feeds = slices.Clone(r.Feeds)
 	t := &intakeTable{Routing: r, feeds: make(map[uint32][]int)}
 	required := make(map[uint32][]uint32)
@@ -125,6 +128,7 @@ func (i *Intake) Swap(r Routing) {
 	i.table.Store(t)
 	i.full.Store(true) // until somebody has looked
 	i.gen.Add(1)
+	return i.log.Next()
 }
 
 // Want appends the numbers of the rules that want a topic to dst and returns
@@ -165,8 +169,15 @@ func (i *Intake) Await(offset uint64, rules []uint32, done func(offset uint64, d
 
 // Append appends the entries to the journal, as journal.Journal.Append does,
 // and notes what it owes to whom. When a lane that one of them feeds is full,
-// nothing is appended, and the error is a *journal.FullError.
-func (i *Intake) Append(entries []journal.Entry) (first uint64, err error) {
+// nothing is appended, and the error is a *journal.FullError. generation is
+// what Generation returned before Want was asked for the entries' rules; when
+// it has changed since, the error is journal.ErrStale.
+func (i *Intake) Append(entries []journal.Entry, generation uint64) (first uint64, err error) {
+	i.swap.RLock()
+	defer i.swap.RUnlock()
+	if generation != i.gen.Load() {
+		return 0, journal.ErrStale
+	}
 	t, y := i.table.Load(), i.borrow()
 	defer i.pool.Put(y)
 	y.count(t, entries)

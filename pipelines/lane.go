@@ -38,9 +38,10 @@ type LaneOptions struct {
 	Evaluators  func() Evaluator
 	Sink        bridges.Sink
 	Delivery    DeliveryConfig
-	DeadLetters *DeadLetters
+	DeadLetters DeadLetters
 	RuleName    func(number uint32) string // also of rules that are gone
 	Receipts    Confirmations              // nil: nobody waits for a delivery
+	State       StateStore                 // for an Evaluator that is Stateful; nil: none is
 	Log         *slog.Logger               // carries the attribute lane
 }
 
@@ -58,25 +59,31 @@ type Lane struct {
 	afterwards sync.Mutex    // once it has: what it owned is guarded by this
 
 	// All below belongs to the goroutine in Run, but for ledger.snapshot.
-	now       time.Time // of this turn of the loop
-	reader    Reader
-	dry       bool            // the reader had nothing more in this turn
-	readErr   error           // the last one logged
-	readAt    time.Time       // not before, after an error
-	recovered []journal.Range // settled before the restart, not read again yet
-	ledger    *ledger
-	schedule  *schedule
-	router    router
-	breaker   breaker
-	letters   *letterBox
-	keeper    *keeper
-	errors    errorLog
-	mistakes  ruleLog
-	failing   int         // shards with failures in a row
-	results   chan result // capacity in_flight: a writer never waits
-	stop      error       // why the lane ends, nil while it goes on
-	rules     Rules
-	held      bool // between two rule sets: nothing is read
+	now         time.Time // of this turn of the loop
+	reader      Reader
+	dry         bool            // the reader had nothing more in this turn
+	readErr     error           // the last one logged
+	readAt      time.Time       // not before, after an error
+	recovered   []journal.Range // settled before the restart, not read again yet
+	ledger      *ledger
+	crew        *crew
+	took        time.Duration // one evaluation of this turn, 0 while none was measured
+	timer       *time.Timer   // of wait
+	ticks       TickReader    // the reader, where the rules want to know the time
+	from        uint64        // where the reader begins
+	checkpoints checkpoints
+	schedule    *schedule
+	router      router
+	breaker     breaker
+	letters     *letterBox
+	keeper      *keeper
+	errors      errorLog
+	mistakes    ruleLog
+	failing     int         // shards with failures in a row
+	results     chan result // capacity in_flight: a writer never waits
+	stop        error       // why the lane ends, nil while it goes on
+	rules       Rules
+	held        bool // between two rule sets: nothing is read
 
 	numbers []uint32 // scratch of one message: the rules that want it
 	wanting []int32  // those of them that are the lane's, as indexes
@@ -111,10 +118,27 @@ func NewLane(o LaneOptions) (*Lane, error) {
 		mistakes: ruleLog{log: o.Log, seen: make(map[ruleCause]struct{})},
 	}
 	l.router = newRouter(o.Sink, l.schedule)
-	return l, l.resume(o.Number)
+	l.checkpoints = checkpoints{store: o.State, key: o.Name, log: o.Log}
+	if err := l.resume(o.Number); err != nil {
+		return l, err
+	}
+	l.crew = newCrew(l.checkpoints.state != nil)
+	return l, nil
 }
 
+// resume takes up the cursor, then the state that belongs to it.
 func (l *Lane) resume(number uint32) error {
+	if err := l.resumeCursor(number); err != nil {
+		return err
+	}
+	var err error
+	if l.from, err = l.checkpoints.begin(l.evaluator, l.ledger.position); l.checkpoints.state != nil {
+		l.ledger.again = l.from
+	}
+	return err
+}
+
+func (l *Lane) resumeCursor(number uint32) error {
 	rules := l.evaluator.Rules()
 	for _, n := range rules {
 		l.ledger.enter(n) // so that accounts keep their order
@@ -126,7 +150,7 @@ func (l *Lane) resume(number uint32) error {
 		return l.storeNow("store first cursor")
 	}
 	l.ledger.position, l.recovered = c.Low, c.Settled
-	l.keeper.position = c.Low
+	l.keeper.position, l.keeper.low = c.Low, c.Low
 	known, err := l.ledger.restore(c)
 	if err != nil {
 		l.log.Warn("read counters, they begin at zero", slog.Any("err", err))
@@ -177,8 +201,11 @@ func (l *Lane) Run(ctx context.Context) error {
 		}
 		return err
 	}
-	l.reader = l.journal.NewReader(l.ledger.position)
+	l.reader = l.journal.NewReader(l.from)
 	defer l.reader.Close()
+	if err := l.listen(); err != nil {
+		return errors.Join(err, l.close(ctx))
+	}
 	// Writes outlive ctx by stopTime.
 	writes, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -189,6 +216,21 @@ func (l *Lane) Run(ctx context.Context) error {
 	}
 	l.drain(cancel)
 	return errors.Join(l.stop, l.close(ctx))
+}
+
+// listen has the reader stop at ticks when the rules want to know the time.
+func (l *Lane) listen() error {
+	if l.checkpoints.state == nil || l.reader == nil {
+		l.ticks = nil // those that still come are of no rule
+		return nil
+	}
+	ticks, ok := l.reader.(TickReader)
+	if !ok {
+		return errors.New("BUG: a stateful evaluator on a journal without ticks")
+	}
+	ticks.WantTicks()
+	l.ticks = ticks
+	return nil
 }
 
 // open opens the sink, again and again while that is unavailable, until ctx ends.
@@ -236,7 +278,7 @@ func (l *Lane) turn(writes context.Context) (idle bool) {
 	l.dispatch(writes)
 	l.letters.send(l.now)
 	l.ledger.publish()
-	return l.dry || !l.mayRead()
+	return l.idle()
 }
 
 // unblock looks for work where reading more is not allowed: batches that wait
@@ -258,15 +300,20 @@ func (l *Lane) keep() {
 	if l.keeper.due(l.ledger, l.now) {
 		l.keeper.store(l.ledger, l.recovered, l.now)
 	}
+	l.checkpoint()
 }
 
 // wait blocks until something may have changed.
 func (l *Lane) wait(ctx context.Context) {
 	var timer <-chan time.Time
 	if at := l.wake(); !at.IsZero() {
-		t := time.NewTimer(time.Until(at))
-		defer t.Stop()
-		timer = t.C
+		if l.timer == nil {
+			l.timer = time.NewTimer(time.Until(at))
+		} else {
+			l.timer.Reset(time.Until(at))
+		}
+		defer l.timer.Stop()
+		timer = l.timer.C
 	}
 	select {
 	case <-ctx.Done():
@@ -280,6 +327,8 @@ func (l *Lane) wait(ctx context.Context) {
 		l.letters.returned(c, l.now, l.buried)
 	case r := <-l.requests:
 		r.serve()
+	case b := <-l.crew.done:
+		b.done = true
 	}
 }
 
@@ -339,6 +388,7 @@ func (l *Lane) wakeToKeep() time.Time {
 // drain ends the lane: no new write begins, those in flight have stopTime
 // before cancel ends them, and what they settled is stored.
 func (l *Lane) drain(cancel context.CancelFunc) {
+	l.crew.drop() // it is read again in the next life
 	end := time.NewTimer(stopTime)
 	defer end.Stop()
 	over := false
@@ -365,6 +415,8 @@ func (l *Lane) drain(cancel context.CancelFunc) {
 	if l.keeper.changed(l.ledger) {
 		l.keeper.store(l.ledger, l.recovered, l.now)
 	}
+	l.checkpoints.at = time.Time{} // due, if anything changed
+	l.checkpoint()
 	l.ledger.publish()
 }
 

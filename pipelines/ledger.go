@@ -11,7 +11,8 @@ import (
 // it; only snapshot may be called by others.
 type ledger struct {
 	window   window
-	position uint64 // the next offset to read
+	position uint64 // the next offset to evaluate
+	again    uint64 // a restart evaluates what is settled again from here on, 0 for nothing
 
 	rules []ruleState
 	index []int32 // by rule number: index in rules + 1, 0 for none
@@ -30,10 +31,10 @@ type ledger struct {
 	settled     uint64 // records settled since the start
 	coverable   uint64 // of these: those a cursor stored now would cover
 
-	receipts     Confirmations // nil: nobody waits
-	lane         uint32        // for them
-	owed         []outstanding
-	spareReceipt int32 // index in owed + 1 of the first free one
+	receipts Confirmations // nil: nobody waits
+	lane     uint32        // for them
+	dues     []due
+	spareDue int32 // index in dues + 1 of the first free one
 
 	mu     sync.Mutex
 	public []figures // guarded by mu: the figures of rules at the last publish
@@ -140,6 +141,8 @@ func (f *figures) judge(v verdict, records int) {
 	f.in = 1
 	f.records = uint64(records)
 	switch v {
+	case ticked:
+		f.in = 0
 	case passed:
 		f.passed = 1
 	case filteredMissing:
@@ -168,7 +171,7 @@ func (l *ledger) settle(m mark, f fate) {
 	l.heldBytes -= int64(m.size)
 	l.settled++
 	e := l.window.at(m.seq)
-	if e.receipt != 0 && !m.optional {
+	if e.due != 0 && !m.optional {
 		l.confirm(e, m.rule, f)
 	}
 	switch {
@@ -255,6 +258,8 @@ func (f *figures) judgeAgain(e *entry) {
 	f.records += uint64(e.records)
 	f.delivered += uint64(e.delivered)
 	switch e.verdict {
+	case ticked:
+		f.in--
 	case passed:
 		f.passed++
 	case filteredMissing:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/penstock/penstock/bridges"
 	"github.com/penstock/penstock/pipelines"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
 // A rig is a lane with its fakes.
@@ -22,7 +23,7 @@ type rig struct {
 	rules    []uint32
 	form     string // of the rules, see formRules
 	receipts pipelines.Confirmations
-	dead     *pipelines.DeadLetters
+	dead     *deadletter.Store
 	path     string // of the dead letters
 	log      bytes.Buffer
 
@@ -34,15 +35,18 @@ type rig struct {
 func newRig(t testing.TB, sink bridges.Sink) *rig {
 	t.Helper()
 	r := &rig{t: t, journal: newFakeJournal(), sink: sink, rules: []uint32{1}}
-	r.path = filepath.Join(t.TempDir(), "dead-letters.jsonl")
+	r.path = filepath.Join(t.TempDir(), "dead-letters")
 	r.openDead(0)
 	return r
 }
 
 func (r *rig) openDead(maxBytes int64) {
 	r.t.Helper()
+	if r.dead != nil {
+		r.dead.Close()
+	}
 	var err error
-	r.dead, err = pipelines.OpenDeadLetters(pipelines.DeadLetterOptions{Path: r.path, MaxBytes: maxBytes})
+	r.dead, err = deadletter.Open(deadletter.Options{Dir: r.path, MaxBytes: maxBytes})
 	if err != nil {
 		r.t.Fatal(err)
 	}

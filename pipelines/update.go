@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 )
 
@@ -74,7 +75,9 @@ func (l *Lane) announce(ctx context.Context, r Rules) (before Rules, err error) 
 // before anything that is accepted under it: a crash in between would lose it.
 func (l *Lane) adopt(r Rules, e Evaluator) (before Rules, err error) {
 	before = l.rules
-	l.replace(r, e)
+	if err := l.replace(r, e); err != nil {
+		return before, err
+	}
 	if !l.ledger.announce(e.Rules(), l.journal.Stored()+1) {
 		return before, nil
 	}
@@ -87,9 +90,15 @@ func (l *Lane) adopt(r Rules, e Evaluator) (before Rules, err error) {
 }
 
 // replace swaps the evaluators, between two messages.
-func (l *Lane) replace(r Rules, e Evaluator) {
+func (l *Lane) replace(r Rules, e Evaluator) error {
+	l.enterAll() // what is evaluated leaves as it is
+	if err := l.checkpoints.handOver(e, l.ledger.position); err != nil {
+		return err
+	}
+	l.crew = newCrew(l.checkpoints.state != nil)
 	l.names.swap(r.Name, l.ledger.feeding)
 	l.rules, l.evaluator = r, e
+	return l.listen()
 }
 
 // proceed lets the lane read on, what begins at from by its new rules.
@@ -105,7 +114,9 @@ func (l *Lane) proceed(from uint64) {
 func (l *Lane) retreat(before Rules) {
 	at := l.journal.Stored() + 1
 	e := before.Evaluators()
-	l.replace(before, e)
+	if err := l.replace(before, e); err != nil {
+		l.log.Error("take back the rules", slog.Any("err", err))
+	}
 	l.ledger.proceed(math.MaxUint64)
 	l.ledger.announce(e.Rules(), at)
 	l.ledger.proceed(at)

@@ -70,13 +70,16 @@ type GivenConfig struct {
 	Received      string         `koanf:"received"` // RFC 3339; "" = 2026-01-01T00:00:00Z
 }
 
+// Tombstone is the value null of an expectation: the record has no value.
+type Tombstone struct{}
+
 // ExpectConfig is one record that must leave, or the error that must happen.
 // Only the keys written are compared; nil means not written.
 type ExpectConfig struct {
 	Sink    *string           `koanf:"sink"`
 	Topic   *string           `koanf:"topic"`
 	Key     *string           `koanf:"key"`
-	Value   any               `koanf:"value"` // map or list: compared as JSON, else as bytes
+	Value   any               `koanf:"value"` // map or list: compared as JSON, Tombstone: no value, else as bytes
 	Headers map[string]string `koanf:"headers"`
 	Error   *string           `koanf:"error"` // a part of the rule error's text
 }

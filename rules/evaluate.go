@@ -32,6 +32,8 @@ type Evaluator struct {
 	topics  map[string]string
 	name    []byte // scratch for topics and order keys
 	headers []message.Header
+
+	trace *tracer // nil but for Explain
 }
 
 // A feed is a rule and those of its outputs that a lane serves.
@@ -88,6 +90,9 @@ func (e *Evaluator) Evaluate(number uint32, m *message.Message, out *message.Out
 		out.Filtered, out.Missing = true, missing
 		return
 	}
+	if e.trace != nil {
+		e.trace.begun(f.rule)
+	}
 	left, missed := false, false
 	for i := range f.outputs {
 		l, m := e.output(f, &f.outputs[i], out)
@@ -110,6 +115,9 @@ func (e *Evaluator) begin(r *rule, m *message.Message) bool {
 	}
 	for i := range r.filters {
 		if r.filters[i].match(m.Topic, e.captures) {
+			if e.trace != nil {
+				e.trace.matched(e, i)
+			}
 			return true
 		}
 	}

@@ -17,6 +17,16 @@ const headerChunk = 1024
 // output adds what one output makes of the message. left: a record or an error
 // came of it; missing: nothing did, because a field of the payload is absent.
 func (e *Evaluator) output(f *feed, o *numbered, out *message.Outcome) (left, missing bool) {
+	if e.trace == nil {
+		return e.produce(f, o, out)
+	}
+	records, errors := len(out.Records), len(out.Errors)
+	left, missing = e.produce(f, o, out)
+	e.trace.made(e, o, out, records, errors)
+	return left, missing
+}
+
+func (e *Evaluator) produce(f *feed, o *numbered, out *message.Outcome) (left, missing bool) {
 	met, missing, failed := e.met(o.when, o.places.when)
 	if failed == nil && !met {
 		return false, missing

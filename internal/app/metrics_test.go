@@ -16,8 +16,15 @@ func TestHistogramBuckets(t *testing.T) {
 		d     time.Duration
 		bound float64 // seconds; 0: above all
 	}{
-		{0, 1e-6}, {time.Microsecond, 1e-6}, {time.Microsecond + 1, 2e-6}, {2 * time.Microsecond, 2e-6},
-		{time.Millisecond, 1.024e-3}, {1024 * time.Microsecond, 1.024e-3}, {67 * time.Second, 67.108864}, {68 * time.Second, 0}, {time.Hour, 0},
+		{0, 1e-6},
+		{time.Microsecond, 1e-6},
+		{time.Microsecond + 1, 2e-6},
+		{2 * time.Microsecond, 2e-6},
+		{time.Millisecond, 1.024e-3},
+		{1024 * time.Microsecond, 1.024e-3},
+		{67 * time.Second, 67.108864},
+		{68 * time.Second, 0},
+		{time.Hour, 0},
 	} {
 		var h app.Histogram
 		h.Observe(c.d, 3)

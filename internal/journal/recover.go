@@ -56,6 +56,7 @@ func (r *recovery) folder() error {
 	}
 	for _, e := range list {
 		if e.IsDir() {
+			r.j.cat.foreign += r.j.subfolder(e.Name())
 			continue
 		}
 		if e.Name() == spareName {
