@@ -113,7 +113,7 @@ func (a *Archive) measure(s *segment) error {
 	err := a.walk(s, math.MaxUint64, walker{header: func(_ int64, h *blockHeader) {
 		a.id = h.journal
 		a.certain = max(a.certain, h.synced)
-		a.closed = h.flags&flagEnd != 0
+		a.closed = a.closed || h.flags&flagEnd != 0
 		newer = newer || h.newer
 	}})
 	if newer {

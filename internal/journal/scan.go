@@ -21,6 +21,7 @@ type scan struct {
 	end     int64  // nothing is read at or beyond it
 	limit   uint64 // frames from this offset on are void: the scan ends
 	last    uint64 // highest offset seen
+	runAt   int64  // where the run handed out last is in the file
 	blockAt int64  // end of the block the scan is in, 0 unknown
 	reuse   bool   // runs are overwritten by the next
 	buf     []byte // what was read last, from bufAt on
@@ -55,8 +56,8 @@ func (s *scan) next() ([]byte, error) {
 		n, need := s.valid(b)
 		switch {
 		case n > 0:
+			s.runAt, s.lent = s.pos, true
 			s.pos += int64(n)
-			s.lent = true
 			return b[:n:n], nil
 		case s.run != nil:
 			return s.takeUnpacked(), nil
