@@ -6,6 +6,9 @@ import "hash/crc32"
 const (
 	flagHead = 1 << 0 // its frame is the segment's state
 	flagEnd  = 1 << 1 // no frames: the journal was closed in order
+	// flagFooter: the frame is the segment's footer; or no frames, and footer
+	// says how long the block before it is, which is the footer's.
+	flagFooter = 1 << 4
 )
 
 // blockHeader begins what one commit wrote.
@@ -16,7 +19,8 @@ type blockHeader struct {
 	synced  uint64 // every offset up to it was synced before this block was written (C3)
 	first   uint64 // offset of the first frame; with none, the next offset
 	length  uint32 // bytes of the frames
-	count   uint32 // frames
+	count   uint32 // frames that are entries
+	footer  uint32 // at the end of a sealed segment: bytes of the block before this one
 }
 
 func (h *blockHeader) put(b []byte) {
@@ -29,7 +33,8 @@ func (h *blockHeader) put(b []byte) {
 	le.PutUint64(b[32:], h.first)
 	le.PutUint32(b[40:], h.length)
 	le.PutUint32(b[44:], h.count)
-	clear(b[48:60])
+	clear(b[48:56])
+	le.PutUint32(b[56:], h.footer)
 	le.PutUint32(b[60:], blockSum(b, h.segment))
 }
 
@@ -47,6 +52,7 @@ func parseBlock(b []byte, segment uint64) (h blockHeader, newer, ok bool) {
 	h = blockHeader{
 		flags: b[5], journal: le.Uint64(b[8:]), segment: segment, synced: le.Uint64(b[24:]),
 		first: le.Uint64(b[32:]), length: le.Uint32(b[40:]), count: le.Uint32(b[44:]),
+		footer: le.Uint32(b[56:]),
 	}
 	return h, b[4] != version || le.Uint16(b[6:]) != blockHead, true
 }

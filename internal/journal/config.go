@@ -2,6 +2,7 @@ package journal
 
 import (
 	"strings"
+	"time"
 
 	"github.com/penstock/penstock/internal/problem"
 )
@@ -15,9 +16,10 @@ const DefaultBytes = 10 << 30
 
 // Config is the top-level key `journal`.
 type Config struct {
-	Dir      string `koanf:"dir"`                    // reaches here absolute
-	MaxBytes int64  `koanf:"max_bytes" unit:"bytes"` // bound of everything in Dir; 0 = 10 GiB
-	Sync     string `koanf:"sync"`                   // group (default), off, or an interval such as 100ms
+	Dir      string        `koanf:"dir"`                    // reaches here absolute
+	MaxBytes int64         `koanf:"max_bytes" unit:"bytes"` // bound of everything in Dir; 0 = 10 GiB
+	Sync     string        `koanf:"sync"`                   // group (default), off, or an interval such as 100ms
+	Keep     time.Duration `koanf:"keep"`                   // how long delivered messages stay for replay; 0: not
 }
 
 // Validate returns every problem of the configuration.
@@ -34,11 +36,14 @@ func (c Config) Validate() problem.List {
 		}
 		list = append(list, p)
 	}
+	if c.Keep < 0 {
+		list = append(list, problem.New("keep", "must not be negative").WithHint("leave it out to keep nothing after delivery"))
+	}
 	return list
 }
 
 // Options returns what Open needs of a configuration that Validate passed.
 func (c Config) Options() Options {
 	sync, _ := ParseSync(c.Sync)
-	return Options{Dir: c.Dir, MaxBytes: c.MaxBytes, Sync: sync}
+	return Options{Dir: c.Dir, MaxBytes: c.MaxBytes, Sync: sync, Keep: c.Keep}
 }
