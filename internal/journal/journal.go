@@ -18,39 +18,48 @@ type Options struct {
 	Dir          string
 	MaxBytes     int64 // bound of everything in Dir; 0: 10 GiB
 	Sync         Sync
-	Compression  string           // CompressionNone ("" too) or CompressionZstd, of what is written from now on
-	SegmentBytes int64            // 0: a 32nd of MaxBytes, at most 64 MiB
-	TailBytes    int64            // memory kept for readers that keep up; 0: 64 MiB
-	FS           fault.FS         // nil: the operating system's
-	Log          *slog.Logger     // nil: nothing is logged
-	Clock        func() time.Time // nil: the system's
+	Compression  string        // CompressionNone ("" too) or CompressionZstd, of what is written from now on
+	SegmentBytes int64         // 0: a 32nd of MaxBytes, at most 64 MiB
+	TailBytes    int64         // memory kept for readers that keep up; 0: 64 MiB
+	Keep         time.Duration // how long segments stay for replay after nobody is owed anything in them
+	State        State         // what entries add up to outside the journal; nil: nothing
+	// SnapshotBytes is how much log makes a snapshot of State due, at least;
+	// 0: 256 MiB.
+	SnapshotBytes int64
+	FS            fault.FS         // nil: the operating system's
+	Log           *slog.Logger     // nil: nothing is logged
+	Clock         func() time.Time // nil: the system's
 }
 
 // The defaults and bounds of Options.
 const (
-	maxSegment   = 64 << 20
-	minSegment   = 1 << 20
-	defaultTail  = 64 << 20
-	reservePart  = 10 // a tenth of MaxBytes is for what frees space (C7)
-	segmentParts = 32
+	maxSegment      = 64 << 20
+	minSegment      = 1 << 20
+	defaultTail     = 64 << 20
+	defaultSnapshot = 256 << 20
+	reservePart     = 10 // a tenth of MaxBytes is for what frees space (C7)
+	segmentParts    = 32
 )
 
 // A Journal is the durable, append-only log. Its methods may be called
 // concurrently.
 type Journal struct {
-	dir          string
-	fs           fault.FS
-	log          *slog.Logger
-	clock        func() time.Time
-	mode         Sync
-	id           uint64
-	epoch        uint32
-	maxBytes     int64
-	limit        int64 // of messages: maxBytes without the reserve
-	maxEntry     int
-	segmentBytes int64
-	lock         io.Closer
-	opening      bool // Open may go beyond the bound by one segment
+	dir           string
+	fs            fault.FS
+	log           *slog.Logger
+	clock         func() time.Time
+	mode          Sync
+	keep          time.Duration
+	external      State
+	id            uint64
+	epoch         uint32
+	maxBytes      int64
+	limit         int64 // of messages: maxBytes without the reserve
+	maxEntry      int
+	segmentBytes  int64
+	snapshotBytes int64
+	lock          io.Closer
+	opening       bool // Open may go beyond the bound by one segment
 
 	mu          sync.Mutex
 	buf         buffer        // guarded by mu, as is all down to the next blank line
@@ -87,6 +96,8 @@ type Journal struct {
 	damage   damage
 
 	used      atomic.Int64 // bytes taken in the folder, commit buffer aside
+	grown     atomic.Int64 // bytes of log since the last snapshot
+	rewritten atomic.Uint64
 	stored    atomic.Uint64
 	published atomic.Uint64 // what of stored readers find
 	commits   atomic.Uint64
@@ -147,6 +158,9 @@ func newJournal(o Options) *Journal {
 	if o.TailBytes == 0 {
 		o.TailBytes = defaultTail
 	}
+	if o.SnapshotBytes == 0 {
+		o.SnapshotBytes = defaultSnapshot
+	}
 	if o.FS == nil {
 		o.FS = fault.OS{}
 	}
@@ -158,6 +172,7 @@ func newJournal(o Options) *Journal {
 	}
 	j := &Journal{
 		dir: o.Dir, fs: o.FS, log: o.Log, clock: o.Clock, mode: o.Sync, maxBytes: o.MaxBytes,
+		keep: o.Keep, external: o.State, snapshotBytes: o.SnapshotBytes,
 		limit: o.MaxBytes - o.MaxBytes/reservePart, segmentBytes: o.SegmentBytes,
 		maxEntry: int(min(maxFrame, o.MaxBytes/4)),
 		state:    newState(), numbering: map[numberKey]uint64{},
