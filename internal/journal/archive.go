@@ -124,12 +124,16 @@ func (a *Archive) measure(s *segment) error {
 }
 
 func (a *Archive) hasHead(s *segment) (bool, error) {
-	err := a.walk(s, a.certain, walker{frame: func(b []byte) error {
-		if frameKind(b) == kindState && newState().apply(b) == nil {
-			return errFound
-		}
-		return nil
-	}})
+	head := false // a torn one may have kept its state and lost the journal's id
+	err := a.walk(s, a.certain, walker{
+		header: func(_ int64, h *blockHeader) { head = head || h.flags&flagHead != 0 },
+		frame: func(b []byte) error {
+			if head && frameKind(b) == kindState && newState().apply(b) == nil {
+				return errFound
+			}
+			return nil
+		},
+	})
 	if errors.Is(err, errFound) {
 		return true, nil
 	}
