@@ -79,10 +79,12 @@ type Journal struct {
 	roomy   chan struct{}
 	wake    chan struct{} // to the committer, capacity 1: buf.due was raised
 	kick    chan struct{} // to the keeper, capacity 1: look again
+	tidy    chan struct{} // to tidyLoop, capacity 1: look again
 	stop    chan struct{} // closed by Close
 
 	committed chan struct{} // closed when the committer ended
 	kept      chan struct{} // closed when the keeper ended
+	tidied    chan struct{} // closed when tidyLoop ended
 	closeErr  error         // of the committer, after committed
 
 	w        writer // belongs to the committer
@@ -177,6 +179,7 @@ func newJournal(o Options) *Journal {
 		state:    newState(), numbering: map[numberKey]uint64{},
 		roomy: make(chan struct{}), wake: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		stop: make(chan struct{}), committed: make(chan struct{}), kept: make(chan struct{}),
+		tidied: make(chan struct{}), tidy: make(chan struct{}, 1),
 		lastSync: time.Now(),
 	}
 	close(j.roomy)
@@ -186,7 +189,7 @@ func newJournal(o Options) *Journal {
 	return j
 }
 
-// start recovers, begins the first segment of this epoch and the two
+// start recovers, begins the first segment of this epoch and the
 // goroutines of the journal.
 func (j *Journal) start() error {
 	if err := j.recover(); err != nil {
@@ -202,6 +205,7 @@ func (j *Journal) start() error {
 	j.published.Store(j.w.floor)
 	go j.commitLoop()
 	go j.keepLoop()
+	go j.tidyLoop()
 	return nil
 }
 
@@ -219,6 +223,7 @@ func (j *Journal) Close() error {
 	close(j.stop)
 	<-j.committed
 	<-j.kept
+	<-j.tidied
 	err := j.closeErr
 	if err == nil {
 		err = j.w.finish()
