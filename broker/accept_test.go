@@ -72,10 +72,9 @@ func TestServeTwice(t *testing.T) {
 
 func TestNewErrors(t *testing.T) {
 	for name, o := range map[string]broker.Options{
-		"intake without log": {Intake: fakeIntake{}},
-		"no users file":      {Auth: usersAt("/does/not/exist")},
-		"no certificate":     {Listeners: []broker.ListenerConfig{{Bind: "127.0.0.1:0", TLS: &broker.TLSConfig{Cert: "/no", Key: "/no"}}}},
-		"no such address":    {Listeners: []broker.ListenerConfig{{Bind: "203.0.113.1:0"}}},
+		"no users file":   {Auth: usersAt("/does/not/exist")},
+		"no certificate":  {Listeners: []broker.ListenerConfig{{Bind: "127.0.0.1:0", TLS: &broker.TLSConfig{Cert: "/no", Key: "/no"}}}},
+		"no such address": {Listeners: []broker.ListenerConfig{{Bind: "203.0.113.1:0"}}},
 	} {
 		if s, err := broker.New(o); err == nil {
 			s.Close()

@@ -38,7 +38,7 @@ func TestAcknowledgements(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newFakeLog()
-				h := newHouse(t, broker.Options{ReceiveMaximum: 3, Intake: fakeIntake{}, Log: l})
+				h := newHouse(t, broker.Options{ReceiveMaximum: 3, Intake: l})
 				synctest.Wait()
 				c.run(h, l)
 				h.stop()

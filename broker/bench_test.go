@@ -272,7 +272,7 @@ func BenchmarkStoredQoS1(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.Cleanup(func() { _ = j.Close() })
-			flow(b, broker.Options{Intake: wantAll{}, Log: j}, 1, publishers, 0)
+			flow(b, broker.Options{Intake: wantAll{j}}, 1, publishers, 0)
 		})
 	}
 }

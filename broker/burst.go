@@ -27,10 +27,12 @@ type burst struct {
 	client string
 	user   string
 	family int
-	now    int64 // Unix milliseconds, read once per burst
+	now    int64  // Unix milliseconds, read once per burst
+	rules  uint64 // generation of the rules in the routes
 
 	pubs     []inPublish
 	wanted   int // of pubs, for the journal
+	awaits   int // of those, with an acknowledgement that waits for delivery
 	unacked  int // QoS 1 and 2 messages of the client without an acknowledgement
 	acks     []subAck
 	waits    int    // acknowledgements of the client that wait for the journal
@@ -113,7 +115,7 @@ func (b *burst) space() []byte {
 // reset forgets the publishes that are settled.
 func (b *burst) reset() {
 	clear(b.pubs)
-	b.pubs, b.wanted = b.pubs[:0], 0
+	b.pubs, b.wanted, b.awaits = b.pubs[:0], 0, 0
 	b.side = b.side[:0]
 }
 

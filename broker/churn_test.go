@@ -15,14 +15,20 @@ import (
 	"github.com/penstock/penstock/internal/message"
 )
 
-var _ broker.Log = (*journal.Journal)(nil)
+// wantAll is a journal, and a rule that wants everything stored.
+type wantAll struct{ *journal.Journal }
 
-// wantAll is a rule that wants everything stored.
-type wantAll struct{}
-
-func (wantAll) Want(_ string, dst []uint32) ([]uint32, message.Ack) {
-	return append(dst, 1), message.Ack{Level: message.AckStored}
+func (wantAll) Want(_ string, dst []uint32) (rules []uint32, ack message.Ack, record bool) {
+	return append(dst, 1), message.Ack{Level: message.AckStored}, false
 }
+
+func (w wantAll) Append(entries []journal.Entry, _ uint64) (uint64, error) {
+	return w.Journal.Append(entries)
+}
+
+func (wantAll) Generation() uint64 { return 0 }
+
+func (wantAll) Await(offset uint64, _ []uint32, done func(uint64, bool)) { done(offset, true) }
 
 // Clients come, go, take each other's sessions over and talk nonsense, all at
 // once; then the server still serves, and nothing is left behind.
@@ -37,7 +43,7 @@ func TestChurn(t *testing.T) {
 		}
 	}()
 	t.Run("clients", func(t *testing.T) {
-		s := serve(t, broker.Options{Listeners: []broker.ListenerConfig{local()}, Intake: wantAll{}, Log: j, QueueMessages: 100})
+		s := serve(t, broker.Options{Listeners: []broker.ListenerConfig{local()}, Intake: wantAll{j}, QueueMessages: 100})
 		var wg sync.WaitGroup
 		for i := range 16 {
 			wg.Go(func() {
@@ -135,7 +141,7 @@ func FuzzServer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, version byte, b []byte, cut byte) {
 		synctest.Test(t, func(t *testing.T) {
 			l := newFakeLog()
-			h := newHouse(t, broker.Options{MaxPacket: 1000, ReceiveMaximum: 5, Intake: fakeIntake{}, Log: l})
+			h := newHouse(t, broker.Options{MaxPacket: 1000, ReceiveMaximum: 5, Intake: l})
 			p := h.connect(packet.V31+packet.Version(version%3), "a", resume)
 			for len(b) > 0 {
 				n := min(len(b), 1+int(cut))

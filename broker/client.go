@@ -17,6 +17,11 @@ type client struct {
 	// mu guards session, conn and, of the connection, out and room.
 	session session.Session
 	conn    *conn // nil: not connected
+	alarm   int64 // when somebody looks for late acknowledgements, Unix milliseconds; 0: nobody
+
+	// outcome tells owedAcks what became of a message. It is made by the first
+	// connection that needs it, and belongs to the read loop.
+	outcome func(offset uint64, delivered bool)
 
 	// The server's registry guards these.
 	owner *conn  // the connection that has the session, until it let go of it
@@ -182,6 +187,7 @@ func (s *Server) attach(c *conn, id string, p *packet.Connect, expiry uint32, li
 	cl.session.Expiry = expiry
 	c.acceptConnect(p, id, present)
 	cl.session.Open(limit, s.bounds)
+	cl.session.Acks.Strict = c.door.strict
 	cl.conn = c
 	c.refill()
 	cl.mu.Unlock()
@@ -214,7 +220,7 @@ func (s *Server) detach(c *conn) {
 		s.timers.add(timer{at: t + 1000*int64(w.delay), client: cl, epoch: epoch})
 	}
 	if ends != 0 {
-		s.timers.add(timer{at: ends, client: cl, epoch: epoch, session: true})
+		s.timers.add(timer{at: ends, client: cl, epoch: epoch, kind: sessionEnds})
 	}
 	s.counts.connections.Add(-1)
 	close(c.ended)

@@ -17,13 +17,14 @@ import (
 type conn struct {
 	srv    *Server
 	nc     net.Conn
-	lis    *listener
+	door   *door
 	raw    *rawSocket // nil: TLS, or no socket at all
 	client *client    // from CONNECT on
 	user   string     // admitted under this name, "" when anonymous
 
 	version   packet.Version // set before the connection is published
 	maxPacket int            // what the client accepts, in bytes; 0: anything
+	problems  bool           // it is told more than reason codes [MQTT-3.1.2-29]
 
 	patience time.Duration // how long the client may be silent; 0: for ever
 	heard    time.Duration // when it was heard last
@@ -50,11 +51,11 @@ type conn struct {
 // connectPatience is how long a socket may stay without its CONNECT.
 const connectPatience = 10 * time.Second
 
-func newConn(s *Server, nc net.Conn, l *listener) *conn {
+func newConn(s *Server, nc net.Conn, d *door) *conn {
 	c := &conn{
 		srv:      s,
 		nc:       nc,
-		lis:      l,
+		door:     d,
 		patience: connectPatience,
 		heard:    s.elapsed(),
 		done:     make(chan struct{}),

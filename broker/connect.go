@@ -85,6 +85,7 @@ func (c *conn) open(ctx context.Context, p *packet.Connect) error {
 	if p.Properties.Has(packet.PropReceiveMaximum) {
 		limit = int(p.Properties.ReceiveMaximum)
 	}
+	c.problems = !p.Properties.Has(packet.PropRequestProblemInfo) || p.Properties.RequestProblemInfo != 0
 	if p.Properties.Has(packet.PropMaximumPacketSize) {
 		c.maxPacket = int(p.Properties.MaximumPacketSize)
 	}
@@ -108,7 +109,7 @@ func (c *conn) admitClient(ctx context.Context, p *packet.Connect) packet.Reason
 	if p.Properties.Has(packet.PropAuthMethod) {
 		return packet.BadAuthenticationMethod // [MQTT-4.12.0-1]
 	}
-	if c.lis.usernameFrom != "" {
+	if c.door.usernameFrom != "" {
 		user, err := c.certificateUser()
 		if err != nil {
 			return packet.NotAuthorized
@@ -116,9 +117,9 @@ func (c *conn) admitClient(ctx context.Context, p *packet.Connect) packet.Reason
 		c.user = user
 		return packet.Success
 	}
-	a := c.srv.auth
+	a := c.srv.auth.Load()
 	if !p.HasUserName || a == nil {
-		if !c.lis.anonymous {
+		if !c.door.anonymous {
 			return packet.NotAuthorized
 		}
 		return packet.Success

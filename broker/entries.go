@@ -15,7 +15,7 @@ func (b *burst) makeEntries(pubs []inPublish) {
 		b.logged = make([]message.Message, 0, max(len(pubs), maxPublishes))
 		b.entries = make([]journal.Entry, 0, max(len(pubs), maxPublishes))
 	}
-	b.logged, b.users = b.logged[:0], b.users[:0]
+	b.entries, b.logged, b.users = b.entries[:0], b.logged[:0], b.users[:0]
 	for i := range pubs {
 		p := &pubs[i]
 		if !p.isWanted() {

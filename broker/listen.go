@@ -8,37 +8,61 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock/penstock/broker/auth"
 	"github.com/penstock/penstock/broker/packet"
 )
 
-// A listener is a bound socket and what its clients have to show.
+// A listener is a bound socket and its door.
 type listener struct {
 	net.Listener
+	bind string
+	door atomic.Pointer[door]
+}
+
+// A door is what the clients of a listener have to show, and how they are
+// served. It never changes; Reload hangs a new one, and clients that are in
+// keep theirs.
+type door struct {
 	tls          *tls.Config // nil: plain TCP
 	usernameFrom string      // cn, san or ""
 	anonymous    bool        // clients without a user name are admitted
+	strict       bool        // one order for all acknowledgements
 }
 
-func listen(c *ListenerConfig, a auth.Config) (*listener, error) {
-	l := &listener{}
-	if c.TLS != nil {
-		t, err := c.TLS.load()
-		if err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", c.Bind, err)
-		}
-		l.tls, l.usernameFrom = t, c.TLS.UsernameFrom
+func listen(c ListenerConfig, a auth.Config) (*listener, error) {
+	d, err := newDoor(c)
+	if err != nil {
+		return nil, err
 	}
 	ln, err := net.Listen("tcp", c.Bind)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", c.Bind, err)
 	}
-	l.Listener = ln
-	addr, ok := ln.Addr().(*net.TCPAddr)
-	l.anonymous = a.AdmitAnonymous(ok && addr.IP.IsLoopback())
+	l := &listener{Listener: ln, bind: c.Bind}
+	d.anonymous = l.admitAnonymous(a)
+	l.door.Store(d)
 	return l, nil
+}
+
+func newDoor(c ListenerConfig) (*door, error) {
+	d := &door{strict: c.AckOrder == "strict"}
+	if c.TLS == nil {
+		return d, nil
+	}
+	t, err := c.TLS.load()
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", c.Bind, err)
+	}
+	d.tls, d.usernameFrom = t, c.TLS.UsernameFrom
+	return d, nil
+}
+
+func (l *listener) admitAnonymous(a auth.Config) bool {
+	addr, ok := l.Addr().(*net.TCPAddr)
+	return a.AdmitAnonymous(ok && addr.IP.IsLoopback())
 }
 
 func (t *TLSConfig) load() (*tls.Config, error) {
@@ -99,10 +123,11 @@ func (s *Server) acceptLoop(ctx context.Context, l *listener) {
 
 // start begins to serve a connection on a goroutine of its own.
 func (s *Server) start(ctx context.Context, nc net.Conn, l *listener) {
-	if l.tls != nil {
-		nc = tls.Server(nc, l.tls)
+	d := l.door.Load()
+	if d.tls != nil {
+		nc = tls.Server(nc, d.tls)
 	}
-	c := newConn(s, nc, l)
+	c := newConn(s, nc, d)
 	if !s.clients.enter(c) { // the server is stopping
 		_ = nc.Close()
 		return
@@ -154,7 +179,7 @@ func (c *conn) certificateUser() (string, error) {
 	}
 	cert, name := peers[0], ""
 	switch {
-	case c.lis.usernameFrom == "cn":
+	case c.door.usernameFrom == "cn":
 		name = cert.Subject.CommonName
 	case len(cert.DNSNames) > 0:
 		name = cert.DNSNames[0]
@@ -164,7 +189,7 @@ func (c *conn) certificateUser() (string, error) {
 		name = cert.URIs[0].String()
 	}
 	if name == "" {
-		return "", fmt.Errorf("the client certificate has no %s", c.lis.usernameFrom)
+		return "", fmt.Errorf("the client certificate has no %s", c.door.usernameFrom)
 	}
 	return name, nil
 }

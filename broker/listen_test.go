@@ -220,7 +220,7 @@ func TestTLS(t *testing.T) {
 	l := newFakeLog()
 	s := serve(t, broker.Options{
 		Listeners: []broker.ListenerConfig{cfg(""), cfg("cn"), cfg("san")},
-		Intake:    fakeIntake{}, Log: l,
+		Intake:    l,
 	})
 	for i, c := range []struct{ name, user string }{{"server only", ""}, {"cn", "press-7"}, {"san", "press-7.example"}} {
 		t.Run(c.name, func(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/penstock/penstock/broker/packet"
 	"github.com/penstock/penstock/broker/session"
-	"github.com/penstock/penstock/internal/message"
 )
 
 // publish takes in a PUBLISH; it takes effect when the burst is flushed. at is
@@ -113,19 +112,17 @@ func (c *conn) admit(b *burst, in *inPublish, dup bool) error {
 	if in.route.refused && in.verdict == accepted {
 		in.verdict = refused
 	}
-	if in.verdict == accepted && len(in.route.rules) > 0 {
+	if in.isWanted() {
 		b.wanted++
+		if in.qos > 0 && in.waitsForDelivery() {
+			b.awaits++
+		}
 	}
 	b.pubs = append(b.pubs, *in)
 	if len(b.pubs) == maxPublishes || b.waits >= c.srv.o.ReceiveMaximum {
 		return c.flush(b)
 	}
 	return nil
-}
-
-// waitsForStored reports whether the acknowledgement waits for the journal.
-func (p *inPublish) waitsForStored() bool {
-	return len(p.route.rules) > 0 && p.route.ack.Level >= message.AckStored
 }
 
 // admitAcked is admit for QoS 1 and 2: it finds resends, and clients that send
@@ -161,29 +158,29 @@ func (c *conn) admitAcked(b *burst, in *inPublish, dup bool) error {
 // accepted: then nothing is appended, and it waits for the offset of the first
 // (C11). A new one is noted.
 func (c *conn) receive(b *burst, in *inPublish) error {
-	offset, known := c.noteReceived(in.id)
+	r, known := c.noteReceived(in.id)
 	if known && len(b.pubs) > 0 {
 		// The first may be in this burst, its fate not known yet.
 		if err := c.flush(b); err != nil {
 			return err
 		}
-		offset, known = c.noteReceived(in.id)
+		r, known = c.noteReceived(in.id)
 	}
 	if known {
-		in.verdict, in.offset = resent, offset
+		in.verdict, in.offset = resent, r.Offset
 	}
 	return nil
 }
 
-func (c *conn) noteReceived(id uint16) (offset uint64, known bool) {
+func (c *conn) noteReceived(id uint16) (r session.Receipt, known bool) {
 	cl := c.client
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	offset, known = cl.session.Inbound.Receive(id)
+	r, known = cl.session.Inbound.Receive(id)
 	if !known {
-		cl.session.Inbound.Accept(id, 0)
+		cl.session.Inbound.Accept(id, session.Receipt{})
 	}
-	return offset, known
+	return r, known
 }
 
 // join finds out whether a QoS 1 PUBLISH with DUP repeats one whose PUBACK was
@@ -195,8 +192,8 @@ func (c *conn) join(b *burst, in *inPublish) error {
 	cl := c.client
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	if offset, ok := cl.session.Acks.Join(in.id, in.hash); ok {
-		in.verdict, in.offset = resent, offset
+	if cl.session.Acks.Knows(in.id, in.hash) {
+		in.verdict = resent
 	}
 	return nil
 }
@@ -206,26 +203,10 @@ func (s *Server) hash(in *inPublish) uint64 {
 	return maphash.String(s.seed, in.route.topic) ^ maphash.Bytes(s.seed, in.raw[in.payload:])
 }
 
-// pubrel ends the receipt of a QoS 2 message. Its PUBCOMP waits for the offset
-// its PUBREC has waited for. The client's mutex is held.
-func (c *conn) pubrel(id uint16) {
-	se := &c.client.session
-	offset, known := se.Inbound.Receive(id)
-	switch {
-	case !known:
-		c.ack(packet.TypePubcomp, id, packet.PacketIdentifierNotFound)
-	case offset == 0 || offset <= c.srv.stored():
-		se.Inbound.Release(id)
-		c.ack(packet.TypePubcomp, id, packet.Success)
-	case !se.Acks.Waits(id, session.PubComp):
-		se.Acks.Wait(session.Ack{Offset: offset, ID: id, Kind: session.PubComp})
-	}
-}
-
 // stored is the journal's watermark.
 func (s *Server) stored() uint64 {
-	if s.o.Log == nil {
+	if s.o.Intake == nil {
 		return 0
 	}
-	return s.o.Log.Stored()
+	return s.o.Intake.Stored()
 }

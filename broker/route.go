@@ -13,6 +13,7 @@ type route struct {
 	targets []target
 	shares  []share
 	rules   []uint32 // numbers of the rules that want it
+	record  bool     // it is journaled without one
 	ack     message.Ack
 	refused bool // clients may not publish to it
 }
@@ -31,15 +32,19 @@ type share struct {
 	next    *atomic.Uint32 // whose turn it is, for all who publish to it
 }
 
+// journaled reports whether messages go into the journal.
+func (r *route) journaled() bool { return len(r.rules) > 0 || r.record }
+
 // nobody reports that neither a subscriber nor a rule wants the topic.
 func (r *route) nobody() bool {
-	return len(r.targets) == 0 && len(r.shares) == 0 && len(r.rules) == 0
+	return len(r.targets) == 0 && len(r.shares) == 0 && !r.journaled()
 }
 
 // routes is a connection's cache: devices publish to few topics again and
-// again. A change of any subscription empties it.
+// again. A change of any subscription, or of the rules, empties it.
 type routes struct {
 	gen     uint64
+	rules   uint64 // generation of the rules
 	last    *route
 	byTopic map[string]*route // only when there is more than one
 }
@@ -51,7 +56,7 @@ const maxRoutes = 4096
 func (c *conn) route(name []byte) *route {
 	r := &c.routes
 	if gen := c.srv.subs.gen.Load(); gen != r.gen {
-		*r = routes{gen: gen}
+		*r = routes{gen: gen, rules: r.rules}
 	}
 	if r.last != nil && r.last.topic == string(name) {
 		return r.last
@@ -61,6 +66,14 @@ func (c *conn) route(name []byte) *route {
 		return found
 	}
 	return r.add(c.srv.newRoute(string(name), c.client))
+}
+
+// follow empties the cache when the rules have changed. It is asked once for a
+// burst: what a burst finds holds for all of it.
+func (r *routes) follow(rules uint64) {
+	if rules != r.rules {
+		*r = routes{gen: r.gen, rules: rules}
+	}
 }
 
 func (r *routes) add(found *route) *route {
@@ -80,14 +93,20 @@ func (r *routes) add(found *route) *route {
 // newRoute finds who wants a topic. publisher is nil for messages of nobody
 // connected.
 func (s *Server) newRoute(name string, publisher *client) *route {
+	r := s.subscribersOf(name, publisher)
+	if s.o.Intake != nil && !r.refused {
+		r.rules, r.ack, r.record = s.o.Intake.Want(name, nil)
+	}
+	return r
+}
+
+// subscribersOf is newRoute without the rules.
+func (s *Server) subscribersOf(name string, publisher *client) *route {
 	r := &route{topic: name}
 	if strings.HasPrefix(name, "$SYS") {
 		r.refused = true
 		return r
 	}
 	r.targets, r.shares = s.subs.match(name, publisher)
-	if s.o.Intake != nil {
-		r.rules, r.ack = s.o.Intake.Want(name, nil)
-	}
 	return r
 }

@@ -45,6 +45,10 @@ func (c *conn) begin(b *burst) {
 	b.from, b.client, b.user = c.client, c.client.id, c.user
 	b.family, b.now = family(c.version), now()
 	c.countOwed(b)
+	if c.srv.o.Intake != nil {
+		b.rules = c.srv.o.Intake.Generation()
+		c.routes.follow(b.rules)
+	}
 }
 
 // countOwed reads how many acknowledgements the client has still to get.

@@ -33,19 +33,37 @@ import (
 	"github.com/penstock/penstock/internal/message"
 )
 
-// An Intake says which rules want a topic.
+// An Intake is where messages go that a rule wants. Its methods are called by
+// many goroutines at once.
 type Intake interface {
-	// Want appends the numbers of the rules that want messages with this topic
-	// to dst and returns the strongest level of acknowledgement they ask for.
-	// It is called by many goroutines at once.
-	Want(topic string, dst []uint32) ([]uint32, message.Ack)
+	Rules
+	Log
+	// Await has done called once, when every required output of a message that
+	// was just appended is settled (C13): delivered is false when one of them did
+	// not confirm it and never will. done does not block.
+	Await(offset uint64, rules []uint32, done func(offset uint64, delivered bool))
 }
 
-// A Log is where messages go that a rule wants; a *journal.Journal is one.
+// Rules say who wants a topic.
+type Rules interface {
+	// Want appends the numbers of the rules that want messages with this topic
+	// to dst and returns the strongest acknowledgement they ask for. record says
+	// that the message is to be stored although no rule wants it (C9).
+	Want(topic string, dst []uint32) (rules []uint32, ack message.Ack, record bool)
+	// Generation changes when what Want has said may be out of date.
+	Generation() uint64
+}
+
+// A Log is the journal, as far as the broker sees it.
 type Log interface {
 	// Append copies the entries and returns the first one's offset; the others
-	// follow without a gap. journal.ErrFull means that nothing was appended.
-	Append(entries []journal.Entry) (first uint64, err error)
+	// follow without a gap. It sets the messages' IDs. generation is that of the
+	// rules in the entries.
+	//
+	// After an error nothing was appended. It is journal.ErrFull, or a
+	// *journal.FullError when this was because of one lane (C7);
+	// journal.ErrTooLarge; or journal.ErrStale when the generation has changed.
+	Append(entries []journal.Entry, generation uint64) (first uint64, err error)
 	// Stored returns the watermark: every offset up to it is stored.
 	Stored() uint64
 	// NotifyStored registers f to be called after each advance of the
@@ -61,7 +79,6 @@ type Options struct {
 	Auth      auth.Config
 
 	Intake Intake // nil: no rule wants anything
-	Log    Log    // nil only without Intake
 
 	Logger *slog.Logger // nil: none
 
@@ -91,7 +108,7 @@ func (o *Options) setDefaults() {
 type Server struct {
 	o         Options
 	bounds    session.Bounds
-	auth      *auth.Authenticator
+	auth      atomic.Pointer[auth.Authenticator]
 	listeners []*listener
 	started   time.Time
 	seed      maphash.Seed
@@ -101,9 +118,12 @@ type Server struct {
 	retained retained
 	owed     owedAcks
 	timers   timers
+	watchers watchers
 	pool     pools
 	counts   counters
+	origin   atomic.Pointer[message.ID] // of some message of this process: what ids are made of
 
+	reload sync.Mutex     // one Reload at a time
 	quit   chan struct{}  // closed when Serve is to end
 	conns  sync.WaitGroup // connections: their readers and writers
 	served atomic.Bool
@@ -114,16 +134,13 @@ type Server struct {
 // syscall.EADDRINUSE.
 func New(o Options) (*Server, error) {
 	o.setDefaults()
-	if o.Intake != nil && o.Log == nil {
-		return nil, errors.New("new broker: an intake needs a log")
-	}
 	a, err := auth.Open(o.Auth)
 	if err != nil {
 		return nil, err
 	}
 	s := newServer(o, a)
 	for i := range o.Listeners {
-		l, err := listen(&o.Listeners[i], o.Auth)
+		l, err := listen(o.Listeners[i], o.Auth)
 		if err != nil {
 			s.closeListeners()
 			return nil, err
@@ -137,11 +154,11 @@ func newServer(o Options, a *auth.Authenticator) *Server {
 	s := &Server{
 		o:       o,
 		bounds:  session.Bounds{Messages: o.QueueMessages, Bytes: o.QueueBytes},
-		auth:    a,
 		started: time.Now(),
 		seed:    maphash.MakeSeed(),
 		quit:    make(chan struct{}),
 	}
+	s.auth.Store(a)
 	s.retained.limit = maxRetainedBytes
 	s.clients.init()
 	s.subs.init()
@@ -168,8 +185,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	var background, accepting sync.WaitGroup
 	background.Go(s.timerLoop)
-	if s.o.Log != nil {
-		s.o.Log.NotifyStored(s.owed.stored)
+	if s.o.Intake != nil {
+		s.o.Intake.NotifyStored(s.owed.stored)
 		background.Go(s.releaseLoop)
 	}
 	for _, l := range s.listeners {

@@ -13,6 +13,13 @@ type Stats struct {
 	MessagesOut [3]uint64 // PUBLISH packets handed to connections, by QoS
 	Journaled   uint64    // messages appended to the journal
 
+	// Acknowledgements of messages that a rule wants delivered (C13).
+	Late      uint64 // 5.0, QoS 1: told that it is stored, and not delivered in the time it gave
+	Failed    uint64 // 5.0, QoS 1: told that a required output did not take it
+	Concealed uint64 // the same where nothing can say so: 3.x and QoS 2 got a plain one
+
+	Unseen uint64 // messages that a watcher was too slow for
+
 	// Dropped counts the messages that did not reach a session, or the journal,
 	// by reason (I6).
 	Dropped map[string]uint64
@@ -28,6 +35,7 @@ const (
 	dropExpired                      // Message Expiry Interval
 	dropTooLarge                     // above the subscriber's Maximum Packet Size
 	dropJournal                      // the journal is full
+	dropLane                         // a lane's share of it is full
 	dropRefused                      // published to a topic clients may not publish to
 	dropRetained                     // there is no room for another retained message
 	dropRecipients                   // a shared subscription without a member
@@ -37,7 +45,7 @@ const (
 func (r dropReason) String() string {
 	return [...]string{
 		"queue_full", "slow_subscriber", "offline", "expired", "too_large",
-		"journal_full", "refused", "retained_full", "no_member",
+		"journal_full", "lane_full", "refused", "retained_full", "no_member",
 	}[r]
 }
 
@@ -46,6 +54,10 @@ type counters struct {
 	connections atomic.Int64
 	in, out     [3]atomic.Uint64
 	journaled   atomic.Uint64
+	late        atomic.Uint64
+	failed      atomic.Uint64
+	concealed   atomic.Uint64
+	unseen      atomic.Uint64
 	dropped     [dropReasons]atomic.Uint64
 }
 
@@ -73,6 +85,10 @@ func (s *Server) Stats() Stats {
 		Subscriptions: s.subs.len(),
 		Retained:      s.retained.len(),
 		Journaled:     s.counts.journaled.Load(),
+		Late:          s.counts.late.Load(),
+		Failed:        s.counts.failed.Load(),
+		Concealed:     s.counts.concealed.Load(),
+		Unseen:        s.counts.unseen.Load(),
 		Dropped:       make(map[string]uint64),
 	}
 	for q := range 3 {

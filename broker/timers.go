@@ -8,13 +8,22 @@ import (
 
 // A timer is the end of a session, or of a will's delay, after the connection
 // has ended. It means nothing when the client has been back: then the epoch
-// has moved on.
+// has moved on. Or it is the end of the time after which a publisher is told
+// that its message is not delivered yet (C13).
 type timer struct {
-	at      int64 // Unix milliseconds
-	client  *client
-	epoch   uint64
-	session bool // the session ends; else the will is due
+	at     int64 // Unix milliseconds
+	client *client
+	epoch  uint64
+	kind   timerKind
 }
+
+type timerKind uint8
+
+const (
+	willDue timerKind = iota
+	sessionEnds
+	acksDue
+)
 
 // timers run on one goroutine for all clients.
 type timers struct {
@@ -77,11 +86,16 @@ func (s *Server) timerLoop() {
 }
 
 func (s *Server) fire(x timer) {
-	if !x.session {
+	switch x.kind {
+	case acksDue:
+		s.ring(x.client, x.at)
+		return
+	case willDue:
 		if w := s.clients.takeWill(x.client, x.epoch); w != nil {
 			s.publishWill(x.client, w, false)
 		}
 		return
+	case sessionEnds:
 	}
 	w, ok := s.clients.expire(x.client, x.epoch)
 	if !ok {

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/penstock/penstock/broker/packet"
@@ -38,61 +37,93 @@ func (s *Server) publishWill(cl *client, w *will, patient bool) {
 	b := s.pool.burst()
 	defer s.pool.putBurst(b)
 	b.from, b.client, b.user, b.family, b.now = nil, cl.id, w.user, 1, now()
-	p, in := &b.publish, inPublish{raw: w.packet, at: -1}
-	head := headSize(w.packet)
-	if err := p.Decode(packet.V5, w.packet[0], w.packet[head:]); err != nil {
-		panic("BUG: a will that was encoded cannot be decoded: " + err.Error())
-	}
-	in.id, in.qos, in.retain = p.ID, p.QoS, p.Retain
-	in.topicEnd = head + 2 + len(p.Topic)
-	in.payload = len(in.raw) - len(p.Payload)
-	in.findProps()
-	in.expires = p.Properties.Has(packet.PropMessageExpiry)
-	in.route = s.newRoute(string(p.Topic), nil)
+	in := b.view(w.packet)
+	in.route = s.routeWill(b, string(b.publish.Topic))
 	if in.route.refused {
 		s.counts.drop(dropRefused, 1)
 		return
 	}
 	b.pubs = append(b.pubs, in)
-	s.settleWill(b, patient)
+	if in.isWanted() {
+		s.logWill(b, patient)
+	}
+	s.spread(b)
 	b.reset()
 }
 
-func (s *Server) settleWill(b *burst, patient bool) {
-	if b.pubs[0].isWanted() && !s.logWill(b, patient) {
-		b.pubs[0].verdict = noRoom
-		b.drops[dropJournal]++
+// view takes apart a 5.0 PUBLISH that the server has made.
+func (b *burst) view(raw []byte) inPublish {
+	p, in := &b.publish, inPublish{raw: raw, at: -1}
+	head := headSize(raw)
+	if err := p.Decode(packet.V5, raw[0], raw[head:]); err != nil {
+		panic("BUG: a message that was encoded cannot be decoded: " + err.Error())
 	}
+	in.id, in.qos, in.retain = p.ID, p.QoS, p.Retain
+	in.topicEnd = head + 2 + len(p.Topic)
+	in.payload = len(raw) - len(p.Payload)
+	in.findProps()
+	in.expires = p.Properties.Has(packet.PropMessageExpiry)
+	return in
+}
+
+// spread passes messages of nobody connected to their subscribers. Nobody waits
+// for slow ones.
+func (s *Server) spread(b *burst) {
 	s.retainAll(b, b.pubs)
 	s.deliver(b, b.pubs)
 	b.startWriters()
 	clear(b.slow)
 	b.slow = b.slow[:0]
+	s.show(b, b.pubs)
 	s.counts.burst(b)
 }
 
-// logWill appends the will to the journal and reports whether it could.
-func (s *Server) logWill(b *burst, patient bool) bool {
-	b.entries = b.entries[:0]
+// logWill appends the will to the journal.
+func (s *Server) logWill(b *burst, patient bool) {
+	p := &b.pubs[0]
 	b.makeEntries(b.pubs)
-	e := slices.Clone(b.entries)
+	first, err := s.appendWill(b, patient)
+	for errors.Is(err, journal.ErrStale) {
+		if p.route = s.routeWill(b, p.route.topic); !p.isWanted() {
+			return
+		}
+		b.makeEntries(b.pubs)
+		first, err = s.appendWill(b, patient)
+	}
+	if err != nil {
+		p.verdict = noRoom
+		b.drops[dropFor(err)]++
+		return
+	}
+	s.appended(b.entries)
+	p.offset = first
+	if p.qos > 0 && p.waitsForDelivery() { // the lanes report it, and nobody waits
+		s.o.Intake.Await(first, p.route.rules, func(uint64, bool) {})
+	}
+}
+
+// routeWill finds who wants a will, and notes by which rules.
+func (s *Server) routeWill(b *burst, name string) *route {
+	if s.o.Intake != nil {
+		b.rules = s.o.Intake.Generation()
+	}
+	return s.newRoute(name, nil)
+}
+
+func (s *Server) appendWill(b *burst, patient bool) (first uint64, err error) {
 	until := time.Now().Add(fullPatience0)
 	for {
-		room := s.o.Log.Room()
-		_, err := s.o.Log.Append(e)
-		if err == nil {
-			s.counts.journaled.Add(1)
-			return true
-		}
-		if !patient || !errors.Is(err, journal.ErrFull) {
-			return false
+		room := s.o.Intake.Room()
+		first, err = s.o.Intake.Append(b.entries, b.rules)
+		if err == nil || !patient || !errors.Is(err, journal.ErrFull) || ofLane(err) != nil {
+			return first, err
 		}
 		t := time.NewTimer(time.Until(until))
 		select {
 		case <-room:
 			t.Stop()
 		case <-t.C:
-			return false
+			return 0, err
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -121,18 +122,53 @@ func show(t *testing.T, part string, paths, env []string) string {
 	return strings.ReplaceAll(out.String(), dir, "$DIR")
 }
 
-// dump prints a part of the configuration as JSON.
+// dump prints what is set in a part of the configuration as JSON.
 func dump(t *testing.T, c config.Config, part string) string {
 	t.Helper()
 	parts := map[string]any{
-		"listeners": c.Listeners, "auth": c.Auth, "journal": c.Journal, "sinks": c.Sinks, "rules": c.Rules, "all": c,
+		"listeners": c.Listeners, "admin": c.Admin, "dead_letters": c.DeadLetters, "auth": c.Auth, "journal": c.Journal, "sinks": c.Sinks, "rules": c.Rules, "all": c,
 	}
-	b, err := json.MarshalIndent(parts[part], "", "  ")
+	text, err := json.Marshal(parts[part])
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(b) + "\n"
+	var v any
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	if text, err = json.MarshalIndent(prune(v), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	return string(text) + "\n"
 }
+
+// prune takes out of maps what is empty, so that a new key changes only the
+// scripts that are about it. A pointer to false stays.
+func prune(v any) any {
+	switch v := v.(type) {
+	case []any:
+		for i := range v {
+			v[i] = prune(v[i])
+		}
+	case map[string]any:
+		for key, value := range v {
+			if kept[key] && value != nil {
+				continue
+			}
+			value = prune(value)
+			v[key] = value
+			if below, isMap := value.(map[string]any); value == nil || value == "" || value == json.Number("0") || isMap && len(below) == 0 {
+				delete(v, key)
+			}
+		}
+	}
+	return v
+}
+
+// kept are the keys under which emptiness says something.
+var kept = map[string]bool{"TLS": true, "Stdout": true, "set": true, "Payload": true, "Value": true, "Properties": true, "Headers": true}
 
 // places prints where the complaints point, without their words.
 func places(t *testing.T) string {

@@ -143,7 +143,7 @@ rules:
   - {name: c, from: a, to: [{sink: out}]}
 `), nil)
 	var list problem.List
-	if !errors.As(err, &list) || len(list) != 1 || list[0].Path != "rules[0].ack" || list[0].Line != 4 || list[0].Column != 48 {
+	if !errors.As(err, &list) || len(list) != 1 || list[0].Path != "rules[0].ack.level" || list[0].Line != 4 || list[0].Column != 48 {
 		t.Errorf("%v", err)
 	}
 }

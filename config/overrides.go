@@ -57,7 +57,7 @@ func (ix *index) overrides(vars map[string]string, dir string) (values map[strin
 func resolve(keys []string) (field, problem.Problem) {
 	f := field{typ: reflect.TypeFor[Config]()}
 	for i, key := range keys {
-		t := f.typ
+		t := structOf(f.typ)
 		if t.Kind() != reflect.Struct {
 			return f, problem.New("", "%q holds no further keys", strings.Join(keys[:i], "."))
 		}
@@ -72,15 +72,23 @@ func resolve(keys []string) (field, problem.Problem) {
 		}
 		f = next
 	}
-	switch f.typ.Kind() {
+	switch structOf(f.typ).Kind() {
 	case reflect.Slice:
 		return f, problem.New("", "%q is a list, which a variable cannot set", strings.Join(keys, "."))
 	case reflect.Struct:
 		return f, problem.New("", "%q is a map, which a variable cannot set", strings.Join(keys, ".")).
-			WithHint("name one of its keys: %s", strings.Join(keysOf(fieldsOf(f.typ)), ", "))
+			WithHint("name one of its keys: %s", strings.Join(keysOf(fieldsOf(structOf(f.typ))), ", "))
 	default:
 		return f, problem.Problem{}
 	}
+}
+
+// structOf returns the struct that a type points to, or the type.
+func structOf(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct {
+		return t.Elem()
+	}
+	return t
 }
 
 // override reads one variable as if it stood in a file of its own.

@@ -98,7 +98,7 @@ func (w *walker) text(n ast.Node, s spot) (any, bool) {
 	if !ok || !w.once(n, s) {
 		return nil, false
 	}
-	switch words := wordsOf(s.shape); {
+	switch words := wordsOf[s.shape]; {
 	case words != nil && value != "" && !slices.Contains(words, value):
 		return nil, w.unknownWord(n, s, value, words)
 	case roleOf(s.shape) == filePath && value != "" && !filepath.IsAbs(value):

@@ -80,39 +80,36 @@ func roleOf(shape string) role {
 	switch shape {
 	case "rules.where", "rules.to.when", "rules.to.value":
 		return expression
-	case "rules.to.topic", "rules.to.key", "rules.to.headers.*":
+	case "rules.to.topic", "rules.to.key", "rules.to.headers.*", "sinks.delivery.order":
 		return template
-	case "rules.from":
+	case "rules.from", "journal.record":
 		return filter
-	case "auth.users_file", "journal.dir", "sinks.file.path", "rules.tests.given.payload_file",
+	case "auth.users_file", "journal.dir", "admin.socket", "sinks.file.path", "rules.tests.given.payload_file",
 		"listeners.tls.cert", "listeners.tls.key", "listeners.tls.client_ca",
 		"sinks.kafka.tls.ca", "sinks.kafka.tls.cert", "sinks.kafka.tls.key":
 		return filePath
-	case "sinks.kafka.sasl.password":
+	case "sinks.kafka.sasl.password", "admin.token":
 		return secret
 	}
 	return text
 }
 
-// wordsOf returns the words that a text may be, nil if it may be any.
-func wordsOf(shape string) []string {
-	switch shape {
-	case "listeners.tls.username_from":
-		return []string{"cn", "san"}
-	case "sinks.kafka.acks":
-		return []string{"all"}
-	case "sinks.kafka.compression":
-		return []string{"none", "gzip", "snappy", "lz4", "zstd"}
-	case "sinks.kafka.sasl.mechanism":
-		return []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}
-	case "sinks.file.format", "sinks.stdout.format":
-		return []string{"value", "envelope"}
-	case "rules.ack":
-		return []string{"received", "stored"}
-	case "rules.on_error":
-		return []string{"dead_letter", "drop"}
-	}
-	return nil
+// wordsOf are the words that a text with a shape may be; the others may be any.
+var wordsOf = map[string][]string{
+	"listeners.tls.username_from": {"cn", "san"},
+	"listeners.ack_order":         {"strict"},
+	"log.level":                   {"debug", "info", "warn", "error"},
+	"log.format":                  {"text", "json"},
+	"journal.compression":         {"none", "zstd"},
+	"sinks.kafka.acks":            {"all"},
+	"sinks.kafka.compression":     {"none", "gzip", "snappy", "lz4", "zstd"},
+	"sinks.kafka.sasl.mechanism":  {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"},
+	"sinks.file.format":           {"value", "envelope"},
+	"sinks.stdout.format":         {"value", "envelope"},
+	"sinks.delivery.on_full":      {"block", "drop_oldest", "drop_newest", "keep_latest"},
+	"rules.ack":                   {"received", "stored", "delivered"},
+	"rules.ack.level":             {"received", "stored", "delivered"},
+	"rules.on_error":              {"dead_letter", "drop"},
 }
 
 // exampleOf returns how a text with a role could look.
@@ -123,11 +120,14 @@ func exampleOf(s spot) string {
 	case template:
 		return "'telemetry.{line}'"
 	case filter:
+		if s.shape == "journal.record" {
+			return "plant/+/telemetry"
+		}
 		return "plant/{line}/telemetry"
 	case filePath:
 		return "file.pem"
 	default:
-		if words := wordsOf(s.shape); words != nil {
+		if words := wordsOf[s.shape]; words != nil {
 			return words[0]
 		}
 		return "text"

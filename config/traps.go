@@ -70,16 +70,33 @@ func (w *walker) null(n ast.Node, t reflect.Type, s spot) bool {
 	switch {
 	case s.shape == "sinks.stdout" || s.shape == "sinks.kafka.tls":
 		hint = fmt.Sprintf("for its defaults write %s: {}", s.leaf())
+	case s.shape == expectedValue:
+		hint = "for a tombstone write null; else write a value, or leave the key out"
 	case t.Kind() == reflect.String && word != "":
 		hint = fmt.Sprintf("for the text write '%s'; else leave the key out", word)
 	}
 	message := fmt.Sprintf("%q has no value", s.leaf())
+	if comment := w.commentAt(offset); comment != "" && roleOf(s.shape) == filter { // # is a topic filter
+		message = fmt.Sprintf("# starts a YAML comment here, so that %q has no value", s.leaf())
+		hint = quoted(comment)
+	}
 	if strings.HasSuffix(s.path, "]") {
 		message = fmt.Sprintf("this entry of %q is empty", s.leaf())
 		hint = "write a value, or leave the entry out"
 	}
 	w.complain(offset, s.path, message, hint)
 	return false
+}
+
+// commentAt returns the comment that stands in the place of the value of the
+// key at an offset, "" for none.
+func (w *walker) commentAt(offset int) string {
+	line, _, _ := strings.Cut(w.src.text[offset:], "\n")
+	_, after, _ := strings.Cut(line, ":")
+	if after = strings.TrimSpace(after); strings.HasPrefix(after, "#") {
+		return after
+	}
+	return ""
 }
 
 // written returns the word that stands for null, "" if there is none.

@@ -27,13 +27,19 @@ func (l *loader) validate() {
 	l.add("", l.emptyListeners())
 	l.add("listeners", l.listeners())
 	l.add("auth", c.Auth.Validate())
+	l.add("admin", c.Admin.Validate())
+	l.warn("admin", c.Admin.Warnings())
 	l.add("journal", c.Journal.Validate())
+	l.add("", l.record())
+	l.add("limits", l.limits())
+	l.add("dead_letters", l.deadLetters())
 	l.names("sink", "sinks", len(c.Sinks), func(i int) string { return c.Sinks[i].Name })
 	l.names("rule", "rules", len(c.Rules), func(i int) string { return c.Rules[i].Name })
 	for i, s := range c.Sinks {
 		l.sink(fmt.Sprintf("sinks[%d]", i), s)
 	}
 	l.rules()
+	l.warn("", l.deliveryWarnings())
 }
 
 // add places complaints about what is below a path.
@@ -42,6 +48,13 @@ func (l *loader) add(prefix string, list problem.List) {
 		if !l.loaded.index.consequence(p) {
 			l.problems = append(l.problems, l.loaded.index.locate(p))
 		}
+	}
+}
+
+// warn places what is allowed but probably not meant below a path.
+func (l *loader) warn(prefix string, list problem.List) {
+	for _, p := range list.Under(prefix) {
+		l.loaded.Warnings = append(l.loaded.Warnings, l.loaded.index.locate(p))
 	}
 }
 
@@ -123,6 +136,17 @@ func (l *loader) sink(path string, s SinkConfig) {
 		l.add(path+".stdout", s.Stdout.Validate())
 	}
 	l.add(path+".delivery", s.Delivery.Validate())
+	l.add(path+".delivery", l.orderOfKafka(s))
+}
+
+// orderOfKafka refuses an order where the record key is it (I3).
+func (l *loader) orderOfKafka(s SinkConfig) problem.List {
+	if s.Kafka == nil || s.Delivery.Order == "" {
+		return nil
+	}
+	p := problem.New("order", "the order of a kafka sink is the record key, which decides the partition")
+	p.Key = true
+	return problem.List{p.WithHint("leave order out, and give the outputs to %s the key that must stay in order", s.Name)}
 }
 
 // kinds returns the kinds of sinks: the keys of SinkConfig that are pointers.
@@ -179,7 +203,9 @@ func (l *loader) rules() {
 	problems = slices.DeleteFunc(problems, func(p problem.Problem) bool { // names were checked above
 		return p.Path == parent(p.Path)+".name" && strings.HasSuffix(parent(p.Path), "]") && parent(parent(p.Path)) == ""
 	})
-	l.add("rules", l.withoutLostSinks(problems))
+	inRules, inSinks := l.split(problems)
+	l.add("rules", l.withoutLostSinks(inRules))
+	l.add("", inSinks)
 	l.add("", l.levels())
 	l.loaded.Set = set
 	if set == nil {
@@ -188,9 +214,7 @@ func (l *loader) rules() {
 	if l.weak() {
 		set.SetDefaultAck(message.AckReceived)
 	}
-	for _, warning := range set.Warnings().Under("rules") {
-		l.loaded.Warnings = append(l.loaded.Warnings, l.loaded.index.locate(warning))
-	}
+	l.warn("rules", set.Warnings())
 }
 
 // weak says whether the journal does not sync before it acknowledges.
@@ -199,16 +223,30 @@ func (l *loader) weak() bool {
 	return err == nil && sync.Weak()
 }
 
-// levels refuses a rule that asks for `stored` where nothing is synced before
-// it is acknowledged (C9: only an explicit level is an error).
+// split parts the complaints about rules from those about the sinks' order
+// templates, which the rules compile, and gives the latter their paths.
+func (l *loader) split(problems problem.List) (inRules, inSinks problem.List) {
+	for _, p := range problems {
+		if sink, ok := strings.CutSuffix(p.Path, ".order"); ok && strings.HasPrefix(sink, "sinks[") {
+			p.Path = sink + ".delivery.order"
+			inSinks = append(inSinks, p)
+		} else {
+			inRules = append(inRules, p)
+		}
+	}
+	return inRules, inSinks
+}
+
+// levels refuses a rule that asks for `stored` or more where nothing is synced
+// before it is acknowledged (C9: only an explicit level is an error).
 func (l *loader) levels() problem.List {
 	if !l.weak() {
 		return nil
 	}
 	var found problem.List
 	for i, r := range l.loaded.Config.Rules {
-		if r.Ack == "stored" {
-			found = append(found, problem.New(fmt.Sprintf("rules[%d].ack", i), "the journal's sync is %q, which cannot promise \"stored\"", l.loaded.Config.Journal.Sync).
+		if level := r.Ack.Level; level == message.AckStored.String() || level == message.AckDelivered.String() {
+			found = append(found, problem.New(fmt.Sprintf("rules[%d].ack.level", i), "the journal's sync is %q, which cannot promise %q", l.loaded.Config.Journal.Sync, level).
 				WithHint("leave ack out for \"received\", or set journal: {sync: group}"))
 		}
 	}
@@ -218,7 +256,7 @@ func (l *loader) levels() problem.List {
 // ruleSink returns what the rules must know of a sink. What could not be read
 // is made up so that the rules do not complain about it.
 func (l *loader) ruleSink(path string, s SinkConfig) rules.Sink {
-	sink := rules.Sink{Name: s.Name, Kind: "file"}
+	sink := rules.Sink{Name: s.Name, Kind: "file", Order: s.Delivery.Order}
 	if found := l.written(path); len(found) > 0 {
 		sink.Kind = found[0]
 	}

@@ -36,6 +36,10 @@ func (w *walker) file() map[string]any {
 	return m
 }
 
+// expectedValue is the key under which the word null is a value: a rule's test
+// expects a tombstone.
+const expectedValue = "rules.tests.expect.value"
+
 // value reads a node as type t. ok is false when there was a complaint that
 // leaves no value.
 func (w *walker) value(n ast.Node, t reflect.Type, s spot) (v any, ok bool) {
@@ -43,12 +47,17 @@ func (w *walker) value(n ast.Node, t reflect.Type, s spot) (v any, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	if isNull(n) {
+	switch {
+	case isNull(n) && s.shape == expectedValue && written(w.src, n) != "":
+		return rules.Tombstone{}, true
+	case isNull(n):
 		return nil, w.null(n, t, s)
 	}
 	switch t {
 	case reflect.TypeFor[rules.HeadersConfig]():
 		return w.headers(n, s)
+	case reflect.TypeFor[rules.AckConfig]():
+		return w.ack(n, s)
 	case reflect.TypeFor[rules.GivenList]():
 		return w.oneOrMany(n, t, s)
 	case reflect.TypeFor[time.Duration]():
@@ -200,16 +209,18 @@ func (w *walker) list(n ast.Node, t reflect.Type, s spot) (any, bool) {
 	return values, true
 }
 
-// texts reads a list of texts, or one text.
+// texts reads a list of texts, or one text; a list that an earlier file began
+// goes on.
 func (w *walker) texts(n ast.Node, t reflect.Type, s spot) (any, bool) {
 	nodes, isList := itemsOf(n)
 	if !isList {
 		nodes = []ast.Node{n}
 	}
 	values := make([]any, 0, len(nodes))
-	for i, item := range nodes {
+	for _, item := range nodes {
 		item = w.rejoin(item)
-		below := spot{path: fmt.Sprintf("%s[%d]", s.path, i), shape: s.shape, nested: true}
+		below := spot{path: fmt.Sprintf("%s[%d]", s.path, w.lengths[s.path]), shape: s.shape, nested: true}
+		w.lengths[s.path]++
 		at := start(w.src, item)
 		w.index.places[below.path] = place{src: w.src, key: at, value: at}
 		if v, ok := w.value(item, t.Elem(), below); ok {
@@ -257,6 +268,19 @@ func (w *walker) headers(n ast.Node, s spot) (any, bool) {
 		return nil, w.wrongType(n, s, "a map of headers, or none", "{site: '{line}'}")
 	}
 	return rules.HeadersConfig{None: true}, true
+}
+
+// ack reads a level, or a map with the level and more.
+func (w *walker) ack(n ast.Node, s spot) (any, bool) {
+	if _, isMap := entriesOf(n); isMap {
+		return w.structure(n, reflect.TypeFor[rules.AckConfig](), s)
+	}
+	if _, isList := itemsOf(n); isList {
+		return nil, w.wrongType(n, s, "a level, or a map", "{level: delivered, within: 5s}")
+	}
+	level, ok := w.text(n, s)
+	w.index.places[s.path+".level"] = w.index.places[s.path]
+	return map[string]any{"level": level}, ok
 }
 
 // unknownKey complains about a key, and takes the one that was probably meant

@@ -63,7 +63,7 @@ func FuzzCounters(f *testing.F) {
 			t.Fatal(err)
 		}
 		lane, err := pipelines.NewLane(pipelines.LaneOptions{
-			Name: "plant", Number: 7, Journal: j, Evaluator: fakeRules{[]uint32{1}}, Sink: &fakeSink{},
+			Name: "plant", Number: 7, Journal: j, Evaluators: rulesOf(1), Sink: &fakeSink{},
 			RuleName: func(uint32) string { return "r" }, Log: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {

@@ -1,9 +1,11 @@
 package pipelines
 
 import (
+	"slices"
 	"time"
 
 	"github.com/penstock/penstock/internal/message"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
 // A batch is what one Write gets: consecutive records of one shard. It is
@@ -18,9 +20,20 @@ type batch struct {
 	sealed bool      // takes no more: a bound is reached, or it was written before
 
 	attempts int
-	first    time.Time     // when it was first written
-	downtime time.Duration // the breaker's total at that time
-	probe    bool          // it tests whether the sink is back
+	first    time.Time            // when it was first written
+	downtime time.Duration        // the breaker's total at that time
+	probe    bool                 // it tests whether the sink is back
+	history  []deadletter.Attempt // the failed writes, for the dead letters
+}
+
+// note remembers a failed write.
+func (b *batch) note(now time.Time, err error) {
+	b.history = deadletter.AddAttempt(b.history, now, err)
+}
+
+// tries returns the failed writes with the last one, of which a letter is made.
+func (b *batch) tries(now time.Time, err error) []deadletter.Attempt {
+	return deadletter.AddAttempt(slices.Clone(b.history), now, err)
 }
 
 // slabSizes are the capacities batches grow through: four times the last, so
@@ -108,5 +121,6 @@ func (p *batchPool) like(b *batch) *batch {
 	n := p.get(0)
 	n.opened, n.sealed = b.opened, b.sealed
 	n.attempts, n.first, n.downtime = b.attempts, b.first, b.downtime
+	n.history = slices.Clone(b.history)
 	return n
 }

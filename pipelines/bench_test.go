@@ -85,7 +85,7 @@ func BenchmarkLane(b *testing.B) {
 func drain(b *testing.B, j pipelines.Journal, number uint32, sink bridges.Sink, done chan struct{}) {
 	b.Helper()
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{
-		Name: "bench", Number: number, Journal: j, Evaluator: passThrough{}, Sink: sink,
+		Name: "bench", Number: number, Journal: j, Evaluators: func() pipelines.Evaluator { return passThrough{} }, Sink: sink,
 		RuleName: func(uint32) string { return "bench" }, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

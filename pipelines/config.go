@@ -11,6 +11,20 @@ type DeliveryConfig struct {
 	Batch    BatchConfig `koanf:"batch"`
 	InFlight int         `koanf:"in_flight"` // writes in flight at a time; 0 = 4
 	Retry    RetryConfig `koanf:"retry"`
+	Max      MaxConfig   `koanf:"max"`
+	// OnFull says what happens when Max is reached: block (default),
+	// drop_oldest, drop_newest or keep_latest.
+	OnFull    string        `koanf:"on_full"`
+	DrainRate int           `koanf:"drain_rate"` // records a second while the lane is behind; 0 = no bound
+	Watchdog  time.Duration `koanf:"watchdog"`   // without a confirmation for so long the sink is opened anew
+	Order     string        `koanf:"order"`      // template of the order key, which the rules compile; "" = {client}/{topic}
+}
+
+// MaxConfig bounds what waits for a sink.
+type MaxConfig struct {
+	Bytes   int64         `koanf:"bytes" unit:"bytes"` // 0 = the sink's share of the journal
+	Records int64         `koanf:"records"`            // 0 = no bound
+	Age     time.Duration `koanf:"age"`                // 0 = no bound
 }
 
 // BatchConfig bounds one Write.

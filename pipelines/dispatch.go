@@ -54,6 +54,10 @@ func (l *Lane) collect() {
 			l.finish(r)
 		case c := <-l.letters.done:
 			l.letters.returned(c, l.now, l.buried)
+		case r := <-l.requests:
+			r.serve()
+		case b := <-l.crew.done:
+			b.done = true
 		default:
 			return
 		}
@@ -70,6 +74,11 @@ func (l *Lane) finish(r result) {
 // judge tells the kinds of error apart. Those that lose nothing come first,
 // should an error be of several.
 func (l *Lane) judge(r result) {
+	if r.err == nil { // first, and without what errors.As takes from the heap
+		l.reached(r.batch)
+		l.confirmed(r.shard, r.batch)
+		return
+	}
 	var (
 		fatal       *bridges.Fatal
 		unavailable *bridges.Unavailable
@@ -83,8 +92,6 @@ func (l *Lane) judge(r result) {
 	}
 	l.reached(r.batch)
 	switch {
-	case r.err == nil:
-		l.confirmed(r.shard, r.batch)
 	case errors.As(r.err, &fatal):
 		l.schedule.again(r.shard, r.batch)
 		l.stop = r.err

@@ -27,12 +27,20 @@ type fakeJournal struct {
 	readers []*fakeReader
 	decoded int
 	readErr error
-	fail    error // of StoreCursor
+	fail    error // of StoreCursor and Save
+	saves   []fakeSave
 }
 
 type fakeEntry struct {
 	message *message.Message
 	rules   []uint32
+	tick    int64 // 0: it is none
+}
+
+type fakeSave struct {
+	offset, needs uint64
+	key           string
+	body          []byte
 }
 
 type fakeCursor struct {
@@ -57,7 +65,7 @@ func (j *fakeJournal) publishSeen(topic, payload string, see func(*message.Messa
 		Received: 1767225600000 + int64(offset), Client: "c", Topic: topic, QoS: 1, Payload: []byte(payload),
 	}
 	see(m)
-	j.entries = append(j.entries, fakeEntry{m, rules})
+	j.entries = append(j.entries, fakeEntry{message: m, rules: rules})
 	j.advance()
 	return offset
 }
@@ -81,6 +89,52 @@ func (j *fakeJournal) advance() {
 		default:
 		}
 	}
+}
+
+// tick appends a tick, shows its id to see, and returns its offset.
+func (j *fakeJournal) tick(at int64, see func(message.ID)) uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	offset := uint64(len(j.entries) + 1)
+	see(message.ID{Journal: 1, Epoch: 1, Offset: offset})
+	j.entries = append(j.entries, fakeEntry{tick: at})
+	j.advance()
+	return offset
+}
+
+func (j *fakeJournal) Save(kind, key string, needs uint64, body []byte) (uint64, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.fail != nil {
+		return 0, j.fail
+	}
+	j.entries = append(j.entries, fakeEntry{})
+	offset := uint64(len(j.entries))
+	j.saves = append(j.saves, fakeSave{offset, needs, kind + "/" + key, slices.Clone(body)})
+	j.advance()
+	return offset, nil
+}
+
+func (j *fakeJournal) Load(kind, key string) ([]byte, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, s := range slices.Backward(j.saves) {
+		if s.offset <= j.stored && s.key == kind+"/"+key {
+			return s.body, s.body != nil
+		}
+	}
+	return nil, false
+}
+
+// lose takes away what was appended after an offset that is not stored yet.
+func (j *fakeJournal) lose(last uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries, j.stored = j.entries[:last], last
+	for lane, list := range j.cursors {
+		j.cursors[lane] = slices.DeleteFunc(list, func(c fakeCursor) bool { return c.offset > last })
+	}
+	j.saves = slices.DeleteFunc(j.saves, func(s fakeSave) bool { return s.offset > last })
 }
 
 func (j *fakeJournal) Stored() uint64 {
@@ -127,6 +181,9 @@ func (j *fakeJournal) NewReader(from uint64) pipelines.Reader {
 	r := &fakeReader{j: j, next: from, ready: make(chan struct{}, 1)}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if n := len(j.saves); n > 0 && from < j.saves[n-1].needs {
+		panic(fmt.Sprintf("BUG: reads from %d on, of which only what is at or above %d is kept", from, j.saves[n-1].needs))
+	}
 	j.readers = append(j.readers, r)
 	return r
 }
@@ -136,6 +193,7 @@ type fakeReader struct {
 	next  uint64
 	at    fakeEntry
 	ready chan struct{}
+	ticks bool
 }
 
 func (r *fakeReader) Next() (uint64, bool, error) {
@@ -147,7 +205,7 @@ func (r *fakeReader) Next() (uint64, bool, error) {
 	for r.next <= r.j.stored {
 		r.at = r.j.entries[r.next-1]
 		r.next++
-		if r.at.message != nil {
+		if r.at.message != nil || r.ticks && r.at.tick != 0 {
 			return r.next - 1, true, nil
 		}
 	}
@@ -167,6 +225,12 @@ func (r *fakeReader) Message(m *message.Message) error {
 	return nil
 }
 
+func (r *fakeReader) WantTicks() { r.ticks = true }
+
+func (r *fakeReader) Tick() (id message.ID, at int64, ok bool) {
+	return message.ID{Journal: 1, Epoch: 1, Offset: r.next - 1}, r.at.tick, r.at.tick != 0
+}
+
 func (r *fakeReader) Ready() <-chan struct{} { return r.ready }
 
 func (r *fakeReader) Close() {
@@ -176,14 +240,26 @@ func (r *fakeReader) Close() {
 }
 
 // fakeRules turns the payload into records by its first word: filter, missing,
-// error, drop, twice; anything else is one record whose order key is the topic.
+// error, drop, twice, shadow, optional (two
+// records, the second not required); anything else is one record whose order key is the topic.
 type fakeRules struct{ numbers []uint32 }
+
+func rulesOf(numbers ...uint32) func() pipelines.Evaluator {
+	return func() pipelines.Evaluator { return fakeRules{numbers} }
+}
 
 func (e fakeRules) Rules() []uint32 { return e.numbers }
 
 func (e fakeRules) Evaluate(rule uint32, m *message.Message, out *message.Outcome) {
 	word, _, _ := bytes.Cut(m.Payload, []byte(" "))
 	switch string(word) {
+	case "shadow":
+		out.Shadow = true
+		out.Records = append(out.Records, fakeRecord(rule, 1, m, m.Topic))
+		out.Errors = append(out.Errors, message.RuleError{Output: 9, Kind: "type", Err: errors.New("not a number")})
+	case "optional":
+		out.Records = append(out.Records, fakeRecord(rule, 1, m, m.Topic), fakeRecord(rule, 2, m, m.Topic))
+		out.Records[len(out.Records)-1].Optional = true
 	case "filter":
 		out.Filtered = true
 	case "missing":
@@ -196,6 +272,21 @@ func (e fakeRules) Evaluate(rule uint32, m *message.Message, out *message.Outcom
 		out.Records = append(out.Records, fakeRecord(rule, 1, m, m.Topic), fakeRecord(rule, 2, m, m.Topic+"/second"))
 	default:
 		out.Records = append(out.Records, fakeRecord(rule, 1, m, m.Topic))
+	}
+}
+
+// formRules are fakeRules whose values begin with a word for their present form.
+type formRules struct {
+	fakeRules
+	form string
+}
+
+func (e formRules) Evaluate(rule uint32, m *message.Message, out *message.Outcome) {
+	first := len(out.Records)
+	e.fakeRules.Evaluate(rule, m, out)
+	for i := first; e.form != "" && i < len(out.Records); i++ {
+		r := &out.Records[i]
+		r.Value = fmt.Appendf(nil, "%s %s by %d", e.form, r.Value, rule)
 	}
 }
 

@@ -1,12 +1,5 @@
 package pipelines
 
-import (
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"math"
-)
-
 // A dropReason says why a record was given up without a dead letter.
 type dropReason uint8
 
@@ -15,11 +8,12 @@ const (
 	dropOnError    dropReason = iota // the rule says on_error: drop
 	dropLetters                      // a rule error, and the dead letters had no room
 	dropUnreadable                   // the journal's frame could not be decoded
+	dropShadow                       // the rule is a shadow rule, which sends nothing
 	dropReasons
 )
 
 func (r dropReason) String() string {
-	return [...]string{"on_error", "dead_letters_full", "unreadable"}[r]
+	return [...]string{"on_error", "dead_letters_full", "unreadable", "shadow"}[r]
 }
 
 // figures are what one lane counted of one rule (C22). in, filtered, missing,
@@ -51,92 +45,6 @@ func (f *figures) add(o *figures) {
 func (f *figures) fields() [8 + int(dropReasons)]*uint64 {
 	return [...]*uint64{
 		&f.in, &f.filtered, &f.missing, &f.errors, &f.passed, &f.records, &f.delivered, &f.deadLettered,
-		&f.dropped[dropOnError], &f.dropped[dropLetters], &f.dropped[dropUnreadable],
+		&f.dropped[dropOnError], &f.dropped[dropLetters], &f.dropped[dropUnreadable], &f.dropped[dropShadow],
 	}
-}
-
-// countersVersion is the first byte of a cursor's counters:
-//
-//	version 1 | rules n | n times: rule number, fields k, k figures      all but the version are uvarints
-//
-// A reader ignores fields it does not know and takes missing ones as zero.
-const countersVersion = 1
-
-var errCounters = errors.New("counters are cut short")
-
-// appendCounters appends the counters of every rule that counted something.
-func appendCounters(dst []byte, rules []ruleState) []byte {
-	n := 0
-	for i := range rules {
-		if rules[i].settled.in > 0 {
-			n++
-		}
-	}
-	dst = append(dst, countersVersion)
-	dst = binary.AppendUvarint(dst, uint64(n))
-	for i := range rules {
-		if rules[i].settled.in > 0 {
-			dst = appendFigures(dst, rules[i].number, &rules[i].settled)
-		}
-	}
-	return dst
-}
-
-func appendFigures(dst []byte, rule uint32, f *figures) []byte {
-	fields := f.fields()
-	dst = binary.AppendUvarint(dst, uint64(rule))
-	dst = binary.AppendUvarint(dst, uint64(len(fields)))
-	for _, v := range fields {
-		dst = binary.AppendUvarint(dst, *v)
-	}
-	return dst
-}
-
-// decodeCounters hands each rule's figures to keep.
-func decodeCounters(b []byte, keep func(rule uint32, f figures)) error {
-	if len(b) == 0 {
-		return nil
-	}
-	if b[0] != countersVersion {
-		return fmt.Errorf("counters have version %d, not %d", b[0], countersVersion)
-	}
-	d := varints{b[1:]}
-	n, ok := d.next()
-	for ; ok && n > 0; n-- {
-		var rule uint64
-		var f figures
-		if rule, ok = d.next(); ok {
-			ok = rule <= math.MaxUint32 && d.figures(&f)
-		}
-		if ok {
-			keep(uint32(rule), f)
-		}
-	}
-	if !ok {
-		return errCounters
-	}
-	return nil
-}
-
-type varints struct{ b []byte }
-
-func (d *varints) next() (uint64, bool) {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 {
-		return 0, false
-	}
-	d.b = d.b[n:]
-	return v, true
-}
-
-func (d *varints) figures(f *figures) bool {
-	fields := f.fields()
-	k, ok := d.next()
-	for i := uint64(0); ok && i < k; i++ {
-		var v uint64
-		if v, ok = d.next(); ok && i < uint64(len(fields)) {
-			*fields[i] = v
-		}
-	}
-	return ok
 }

@@ -33,6 +33,16 @@ type Reader interface {
 	Close()
 }
 
+// A TickReader is a Reader that can stop at the journal's ticks too (C21).
+type TickReader interface {
+	Reader
+	// WantTicks has Next return ticks too, from now on.
+	WantTicks()
+	// Tick returns the tick Next moved to and its time in Unix milliseconds;
+	// false for a message.
+	Tick() (id message.ID, at int64, ok bool)
+}
+
 // FromJournal returns the real journal as a lane sees it.
 func FromJournal(j *journal.Journal) Journal { return stored{j} }
 
@@ -62,3 +72,12 @@ func (r *storedReader) Rules(dst []uint32) []uint32      { return r.frame.Rules(
 func (r *storedReader) Message(m *message.Message) error { return r.frame.Message(m) }
 func (r *storedReader) Ready() <-chan struct{}           { return r.reader.Ready() }
 func (r *storedReader) Close()                           { r.reader.Close() }
+
+func (r *storedReader) WantTicks() { r.reader.Ticks() }
+
+func (r *storedReader) Tick() (id message.ID, at int64, ok bool) {
+	if r.frame.Kind() != journal.KindTick {
+		return message.ID{}, 0, false
+	}
+	return r.frame.ID(), r.frame.Received(), true
+}

@@ -80,7 +80,7 @@ func (w *world) start() {
 		w.t.Fatal(err)
 	}
 	w.lane, err = pipelines.NewLane(pipelines.LaneOptions{
-		Name: "plant", Number: w.number, Journal: pipelines.FromJournal(w.journal), Evaluator: fakeRules{[]uint32{1}},
+		Name: "plant", Number: w.number, Journal: pipelines.FromJournal(w.journal), Evaluators: rulesOf(1),
 		Sink: w, RuleName: func(uint32) string { return "r" }, Log: w.log,
 	})
 	if err != nil {

@@ -32,6 +32,8 @@ type keeper struct {
 	at       time.Time // of the last attempt
 	position uint64    // the ledger's, in the last cursor
 	closed   uint64    // the ledger's, in the last cursor
+	feeds    uint64    // the ledger's, in the last cursor
+	low      uint64    // of the last cursor
 	covered  uint64    // records settled that the last cursor covers
 	stored   uint64    // records settled that the last stored cursor covers
 	pending  []pendingCursor
@@ -52,7 +54,7 @@ func (k *keeper) poll() {
 }
 
 func (k *keeper) changed(l *ledger) bool {
-	return l.position != k.position || l.closed != k.closed
+	return l.position != k.position || l.closed != k.closed || l.feeds != k.feeds
 }
 
 // due reports whether the cursor should be stored now.
@@ -68,7 +70,9 @@ func (k *keeper) caughtUp(l *ledger) bool { return k.stored == l.coverable }
 // that (C22). recovered is what an earlier cursor says of offsets not read again yet.
 func (k *keeper) store(l *ledger, recovered []journal.Range, now time.Time) {
 	k.at = now
-	c := journal.Cursor{Low: l.window.low(l.position), Counters: appendCounters(nil, l.rules)}
+	low := l.window.low(l.position)
+	l.pass(low)
+	c := journal.Cursor{Low: low, Counters: appendCounters(nil, l.rules), Rules: l.feeding}
 	k.ranges = l.window.ranges(k.ranges[:0], l.position)
 	for _, r := range recovered {
 		k.ranges = append(k.ranges, journal.Range{First: max(r.First, l.position), Last: r.Last})
@@ -83,6 +87,6 @@ func (k *keeper) store(l *ledger, recovered []journal.Range, now time.Time) {
 		return
 	}
 	k.err = nil
-	k.position, k.closed, k.covered = l.position, l.closed, l.coverable
+	k.position, k.closed, k.covered, k.feeds, k.low = l.position, l.closed, l.coverable, l.feeds, low
 	k.pending = append(k.pending, pendingCursor{offset, k.covered})
 }

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/penstock/penstock/bridges"
@@ -29,48 +30,63 @@ const stopTime = 5 * time.Second
 
 // LaneOptions is what NewLane needs.
 type LaneOptions struct {
-	Name        string // the sink's
-	Number      uint32 // the lane's number in the journal's table
-	Journal     Journal
-	Evaluator   Evaluator
+	Name    string // the sink's
+	Number  uint32 // the lane's number in the journal's table
+	Journal Journal
+	// Evaluators makes what runs the lane's rules: one, or more where one core
+	// is not enough. They do the same and share no state.
+	Evaluators  func() Evaluator
 	Sink        bridges.Sink
 	Delivery    DeliveryConfig
-	DeadLetters *DeadLetters
-	RuleName    func(number uint32) string
-	Log         *slog.Logger // carries the attribute lane
+	DeadLetters DeadLetters
+	RuleName    func(number uint32) string // also of rules that are gone
+	Receipts    Confirmations              // nil: nobody waits for a delivery
+	State       StateStore                 // for an Evaluator that is Stateful; nil: none is
+	Log         *slog.Logger               // carries the attribute lane
 }
 
 // A Lane is one sink at work.
 type Lane struct {
-	name      string
-	journal   Journal
-	evaluator Evaluator
-	sink      bridges.Sink
-	config    DeliveryConfig
-	ruleName  func(uint32) string
-	log       *slog.Logger
+	name       string
+	journal    Journal
+	evaluator  Evaluator
+	sink       bridges.Sink
+	config     DeliveryConfig
+	names      *ruleNames
+	log        *slog.Logger
+	requests   chan request  // what others ask of the lane's goroutine
+	ended      chan struct{} // closed when Run has returned
+	afterwards sync.Mutex    // once it has: what it owned is guarded by this
 
 	// All below belongs to the goroutine in Run, but for ledger.snapshot.
-	now       time.Time // of this turn of the loop
-	reader    Reader
-	dry       bool            // the reader had nothing more in this turn
-	readErr   error           // the last one logged
-	readAt    time.Time       // not before, after an error
-	recovered []journal.Range // settled before the restart, not read again yet
-	ledger    *ledger
-	schedule  *schedule
-	router    router
-	breaker   breaker
-	letters   *letterBox
-	keeper    *keeper
-	errors    errorLog
-	mistakes  ruleLog
-	failing   int         // shards with failures in a row
-	results   chan result // capacity in_flight: a writer never waits
-	stop      error       // why the lane ends, nil while it goes on
+	now         time.Time // of this turn of the loop
+	reader      Reader
+	dry         bool            // the reader had nothing more in this turn
+	readErr     error           // the last one logged
+	readAt      time.Time       // not before, after an error
+	recovered   []journal.Range // settled before the restart, not read again yet
+	ledger      *ledger
+	crew        *crew
+	took        time.Duration // one evaluation of this turn, 0 while none was measured
+	timer       *time.Timer   // of wait
+	ticks       TickReader    // the reader, where the rules want to know the time
+	from        uint64        // where the reader begins
+	checkpoints checkpoints
+	schedule    *schedule
+	router      router
+	breaker     breaker
+	letters     *letterBox
+	keeper      *keeper
+	errors      errorLog
+	mistakes    ruleLog
+	failing     int         // shards with failures in a row
+	results     chan result // capacity in_flight: a writer never waits
+	stop        error       // why the lane ends, nil while it goes on
+	rules       Rules
+	held        bool // between two rule sets: nothing is read
 
 	numbers []uint32 // scratch of one message: the rules that want it
-	rules   []int32  // those of them that are the lane's, as indexes
+	wanting []int32  // those of them that are the lane's, as indexes
 	message message.Message
 	outcome message.Outcome
 }
@@ -86,14 +102,15 @@ type result struct {
 // what is stored from now on, and stores that.
 func NewLane(o LaneOptions) (*Lane, error) {
 	config := o.Delivery.withDefaults()
+	names := &ruleNames{current: o.RuleName}
 	l := &Lane{
-		name: o.Name, journal: o.Journal, evaluator: o.Evaluator, sink: o.Sink, config: config,
-		ruleName: o.RuleName, log: o.Log,
-		ledger:   newLedger(o.Evaluator.Rules()),
+		name: o.Name, journal: o.Journal, evaluator: o.Evaluators(), rules: Rules{o.Evaluators, o.RuleName}, sink: o.Sink, config: config,
+		names: names, log: o.Log, requests: make(chan request), ended: make(chan struct{}),
+		ledger:   &ledger{receipts: o.Receipts, lane: o.Number},
 		schedule: newSchedule(config),
 		keeper:   &keeper{journal: o.Journal, lane: o.Number, log: o.Log},
 		letters: &letterBox{
-			lane: o.Name, journal: o.Journal, store: o.DeadLetters, name: o.RuleName, log: o.Log,
+			lane: o.Name, journal: o.Journal, store: o.DeadLetters, name: names.of, log: o.Log,
 			done: make(chan carried, 1), // one batch is carried at a time
 		},
 		errors:   errorLog{log: o.Log},
@@ -101,23 +118,61 @@ func NewLane(o LaneOptions) (*Lane, error) {
 		mistakes: ruleLog{log: o.Log, seen: make(map[ruleCause]struct{})},
 	}
 	l.router = newRouter(o.Sink, l.schedule)
-	return l, l.resume(o.Number)
+	l.checkpoints = checkpoints{store: o.State, key: o.Name, log: o.Log}
+	if err := l.resume(o.Number); err != nil {
+		return l, err
+	}
+	l.crew = newCrew(l.checkpoints.state != nil)
+	return l, nil
 }
 
+// resume takes up the cursor, then the state that belongs to it.
 func (l *Lane) resume(number uint32) error {
+	if err := l.resumeCursor(number); err != nil {
+		return err
+	}
+	var err error
+	if l.from, err = l.checkpoints.begin(l.evaluator, l.ledger.position); l.checkpoints.state != nil {
+		l.ledger.again = l.from
+	}
+	return err
+}
+
+func (l *Lane) resumeCursor(number uint32) error {
+	rules := l.evaluator.Rules()
+	for _, n := range rules {
+		l.ledger.enter(n) // so that accounts keep their order
+	}
 	c, ok := l.journal.Cursor(number)
 	if !ok {
 		l.ledger.position = l.journal.Stored() + 1
-		l.keeper.store(l.ledger, nil, time.Time{})
-		if l.keeper.err != nil {
-			return fmt.Errorf("store first cursor: %w", l.keeper.err)
-		}
-		return nil
+		l.ledger.begins(rules)
+		return l.storeNow("store first cursor")
 	}
 	l.ledger.position, l.recovered = c.Low, c.Settled
-	l.keeper.position = c.Low
-	if err := l.ledger.restore(c.Counters); err != nil {
+	l.keeper.position, l.keeper.low = c.Low, c.Low
+	known, err := l.ledger.restore(c)
+	if err != nil {
 		l.log.Warn("read counters, they begin at zero", slog.Any("err", err))
+	}
+	if !known { // a cursor that says nothing of rules: all that there are fed it
+		l.ledger.begins(rules)
+	}
+	at := l.journal.Stored() + 1
+	if !l.ledger.announce(rules, at) {
+		return nil
+	}
+	// What is accepted from now on is of these rules, so that must be in the
+	// log first.
+	l.ledger.proceed(at)
+	return l.storeNow("store cursor")
+}
+
+// storeNow stores the cursor in the order of the log before all that comes.
+func (l *Lane) storeNow(what string) error {
+	l.keeper.store(l.ledger, l.recovered, time.Time{})
+	if l.keeper.err != nil {
+		return fmt.Errorf("%s: %w", what, l.keeper.err)
 	}
 	return nil
 }
@@ -129,7 +184,7 @@ func (l *Lane) Name() string { return l.name }
 func (l *Lane) Account() Account {
 	a := Account{Lane: l.name}
 	l.ledger.snapshot(func(rule uint32, f *figures) {
-		a.Rules = append(a.Rules, f.account(rule, l.ruleName(rule)))
+		a.Rules = append(a.Rules, f.account(rule, l.names.of(rule)))
 	})
 	return a
 }
@@ -139,14 +194,18 @@ func (l *Lane) Account() Account {
 // stop, and the reason when the sink said that it cannot go on, or the journal.
 // It is called once.
 func (l *Lane) Run(ctx context.Context) error {
+	defer close(l.ended)
 	if err := l.open(ctx); err != nil {
 		if ctx.Err() != nil { // stopped before there was anything to settle
 			return nil
 		}
 		return err
 	}
-	l.reader = l.journal.NewReader(l.ledger.position)
+	l.reader = l.journal.NewReader(l.from)
 	defer l.reader.Close()
+	if err := l.listen(); err != nil {
+		return errors.Join(err, l.close(ctx))
+	}
 	// Writes outlive ctx by stopTime.
 	writes, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -157,6 +216,21 @@ func (l *Lane) Run(ctx context.Context) error {
 	}
 	l.drain(cancel)
 	return errors.Join(l.stop, l.close(ctx))
+}
+
+// listen has the reader stop at ticks when the rules want to know the time.
+func (l *Lane) listen() error {
+	if l.checkpoints.state == nil || l.reader == nil {
+		l.ticks = nil // those that still come are of no rule
+		return nil
+	}
+	ticks, ok := l.reader.(TickReader)
+	if !ok {
+		return errors.New("BUG: a stateful evaluator on a journal without ticks")
+	}
+	ticks.WantTicks()
+	l.ticks = ticks
+	return nil
 }
 
 // open opens the sink, again and again while that is unavailable, until ctx ends.
@@ -170,10 +244,24 @@ func (l *Lane) open(ctx context.Context) error {
 			return fmt.Errorf("open sink: %w", err)
 		}
 		l.errors.note(n, err)
+		if err := l.pause(ctx, backOff(n)); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits before the sink is opened again, and answers meanwhile.
+func (l *Lane) pause(ctx context.Context, d time.Duration) error {
+	over := time.NewTimer(d)
+	defer over.Stop()
+	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(backOff(n)):
+		case <-over.C:
+			return nil
+		case r := <-l.requests:
+			r.serve()
 		}
 	}
 }
@@ -190,7 +278,7 @@ func (l *Lane) turn(writes context.Context) (idle bool) {
 	l.dispatch(writes)
 	l.letters.send(l.now)
 	l.ledger.publish()
-	return l.dry || !l.mayRead()
+	return l.idle()
 }
 
 // unblock looks for work where reading more is not allowed: batches that wait
@@ -212,15 +300,20 @@ func (l *Lane) keep() {
 	if l.keeper.due(l.ledger, l.now) {
 		l.keeper.store(l.ledger, l.recovered, l.now)
 	}
+	l.checkpoint()
 }
 
 // wait blocks until something may have changed.
 func (l *Lane) wait(ctx context.Context) {
 	var timer <-chan time.Time
 	if at := l.wake(); !at.IsZero() {
-		t := time.NewTimer(time.Until(at))
-		defer t.Stop()
-		timer = t.C
+		if l.timer == nil {
+			l.timer = time.NewTimer(time.Until(at))
+		} else {
+			l.timer.Reset(time.Until(at))
+		}
+		defer l.timer.Stop()
+		timer = l.timer.C
 	}
 	select {
 	case <-ctx.Done():
@@ -232,6 +325,10 @@ func (l *Lane) wait(ctx context.Context) {
 	case c := <-l.letters.done:
 		l.now = time.Now()
 		l.letters.returned(c, l.now, l.buried)
+	case r := <-l.requests:
+		r.serve()
+	case b := <-l.crew.done:
+		b.done = true
 	}
 }
 
@@ -291,6 +388,7 @@ func (l *Lane) wakeToKeep() time.Time {
 // drain ends the lane: no new write begins, those in flight have stopTime
 // before cancel ends them, and what they settled is stored.
 func (l *Lane) drain(cancel context.CancelFunc) {
+	l.crew.drop() // it is read again in the next life
 	end := time.NewTimer(stopTime)
 	defer end.Stop()
 	over := false
@@ -307,6 +405,8 @@ func (l *Lane) drain(cancel context.CancelFunc) {
 			l.finish(r)
 		case c := <-l.letters.done:
 			l.letters.returned(c, l.now, l.buried)
+		case r := <-l.requests:
+			r.serve()
 		case <-end.C:
 			over = true
 			cancel()
@@ -315,6 +415,8 @@ func (l *Lane) drain(cancel context.CancelFunc) {
 	if l.keeper.changed(l.ledger) {
 		l.keeper.store(l.ledger, l.recovered, l.now)
 	}
+	l.checkpoints.at = time.Time{} // due, if anything changed
+	l.checkpoint()
 	l.ledger.publish()
 }
 

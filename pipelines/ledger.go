@@ -1,18 +1,28 @@
 package pipelines
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/penstock/penstock/internal/journal"
+)
 
 // A ledger knows every message a lane evaluated beyond its cursor, what each
 // of their records became, and the figures of C22. The lane's goroutine owns
 // it; only snapshot may be called by others.
 type ledger struct {
 	window   window
-	position uint64 // the next offset to read
+	position uint64 // the next offset to evaluate
+	again    uint64 // a restart evaluates what is settled again from here on, 0 for nothing
 
 	rules []ruleState
 	index []int32 // by rule number: index in rules + 1, 0 for none
-	dirty []int32 // rules whose live figures changed since publish
-	spare *tally
+	// What the next cursor says of the rules that feed the lane (C16): their
+	// numbers, ascending; plain: all are, without gaps; feeds counts changes.
+	feeding []uint32
+	plain   bool
+	feeds   uint64
+	dirty   []int32 // rules whose live figures changed since publish
+	spare   *tally
 
 	open        int    // messages not settled
 	closed      uint64 // messages settled since the start
@@ -21,15 +31,13 @@ type ledger struct {
 	settled     uint64 // records settled since the start
 	coverable   uint64 // of these: those a cursor stored now would cover
 
+	receipts Confirmations // nil: nobody waits
+	lane     uint32        // for them
+	dues     []due
+	spareDue int32 // index in dues + 1 of the first free one
+
 	mu     sync.Mutex
 	public []figures // guarded by mu: the figures of rules at the last publish
-}
-
-type ruleState struct {
-	number  uint32
-	dirty   bool
-	live    figures
-	settled figures // of settled messages only: what the cursor holds
 }
 
 // A fate is what became of a record.
@@ -46,45 +54,40 @@ type mark struct {
 	seq  uint64 // number of its entry in the window
 	rule int32  // index of its rule
 	size int32
+	// optional: no acknowledgement waits for it (C13).
+	optional bool
 }
 
-// newLedger returns a ledger for the rules of an evaluator, whose numbers are
-// small: the journal gives them out from 1 on.
-func newLedger(rules []uint32) *ledger {
-	l := &ledger{}
-	for _, n := range rules {
-		for int(n) >= len(l.index) {
-			l.index = append(l.index, 0)
-		}
-		l.rules = append(l.rules, ruleState{number: n})
-		l.index[n] = int32(len(l.rules))
+// restore takes over the counters of a stored cursor, and reports whether it
+// says which rules fed the lane.
+func (l *ledger) restore(c journal.Cursor) (known bool, err error) {
+	var d counters
+	err = d.decode(c.Counters)
+	for _, r := range d.rules {
+		i := l.enter(r.number)
+		l.rules[i].live, l.rules[i].settled, l.public[i] = r.figures, r.figures, r.figures
 	}
-	l.public = make([]figures, len(l.rules))
-	return l
-}
-
-// restore takes over the counters of a stored cursor.
-func (l *ledger) restore(counters []byte) error {
-	err := decodeCounters(counters, func(number uint32, f figures) {
-		// A rule the lane no longer has keeps its figures, without an index.
-		r := ruleState{number: number, live: f, settled: f}
-		if i := l.find(number); i >= 0 {
-			l.rules[i] = r
-			return
+	for _, f := range d.feeds {
+		r := &l.rules[l.enter(f.number)]
+		r.state, r.gaps = fed, f.gaps
+		if r.left() {
+			r.state = retired
 		}
-		l.rules = append(l.rules, r)
-	})
-	l.public = make([]figures, len(l.rules))
-	for i := range l.rules {
-		l.public[i] = l.rules[i].live
 	}
-	return err
+	known = d.hasFeeds
+	if !known && c.Rules != nil {
+		l.begins(c.Rules)
+		known = true
+	}
+	l.refeed()
+	return known, err
 }
 
-// wanted turns rule numbers into the indexes of those the lane evaluates.
-func (l *ledger) wanted(numbers []uint32, dst []int32) []int32 {
+// wanted turns the rule numbers of a message into the indexes of those that
+// the lane evaluates it for.
+func (l *ledger) wanted(offset uint64, numbers []uint32, dst []int32) []int32 {
 	for _, n := range numbers {
-		if i := l.find(n); i >= 0 {
+		if i := l.find(n); i >= 0 && (l.rules[i].plain || l.rules[i].owed(offset)) {
 			dst = append(dst, i)
 		}
 	}
@@ -138,6 +141,8 @@ func (f *figures) judge(v verdict, records int) {
 	f.in = 1
 	f.records = uint64(records)
 	switch v {
+	case ticked:
+		f.in = 0
 	case passed:
 		f.passed = 1
 	case filteredMissing:
@@ -166,6 +171,9 @@ func (l *ledger) settle(m mark, f fate) {
 	l.heldBytes -= int64(m.size)
 	l.settled++
 	e := l.window.at(m.seq)
+	if e.due != 0 && !m.optional {
+		l.confirm(e, m.rule, f)
+	}
 	switch {
 	case e.tallies != nil:
 		e.find(m.rule).meet(f)
@@ -250,6 +258,8 @@ func (f *figures) judgeAgain(e *entry) {
 	f.records += uint64(e.records)
 	f.delivered += uint64(e.delivered)
 	switch e.verdict {
+	case ticked:
+		f.in--
 	case passed:
 		f.passed++
 	case filteredMissing:

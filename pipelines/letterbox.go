@@ -2,12 +2,22 @@ package pipelines
 
 import (
 	"cmp"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/penstock/penstock/internal/message"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
+
+// DeadLetters is where a lane's letters go: a *deadletter.Store.
+type DeadLetters interface {
+	// Append adds letters of one part, as many as there is room for, and
+	// returns once they are durable; those from index n on are not there when
+	// err is not nil.
+	Append(letters []deadletter.Letter) (n int, err error)
+}
 
 const (
 	// letterBatch is how many letters go into one append and its sync, and
@@ -25,24 +35,28 @@ const (
 
 // A letter is a record on its way to the dead letters.
 type letter struct {
-	mark        mark
-	id          message.ID
-	rule        uint32 // number
-	output      uint32
-	reason      string
-	attempts    int
-	first, last time.Time
-	// refused: a sink refused it, so it may not be lost when there is no room
-	// (C20); else it is a rule error.
-	refused bool
+	mark     mark
+	kind     deadletter.Kind
+	id       message.ID
+	rule     uint32 // number
+	output   uint32
+	run      string // the replay that made the record, "" for none
+	reason   string // a word of a fixed set
+	err      error
+	attempts int
+	history  []deadletter.Attempt
+	time     time.Time
 }
+
+// owed: it may not be lost when there is no room (C20). Only rule errors may.
+func (l *letter) owed() bool { return l.kind != deadletter.RuleError }
 
 // A letterBox takes a lane's letters to the dead letters in the background,
 // one batch at a time. The lane's goroutine owns it, except in carry.
 type letterBox struct {
 	lane    string
 	journal Journal
-	store   *DeadLetters
+	store   DeadLetters
 	name    func(rule uint32) string
 	log     *slog.Logger
 
@@ -54,9 +68,9 @@ type letterBox struct {
 }
 
 type carried struct {
-	letters []letter
-	n       int // the first n are durable
-	err     error
+	done []letter // durable
+	left []letter
+	err  error // why some are left
 }
 
 // full reports whether the lane must not make more letters for now.
@@ -77,60 +91,89 @@ func (b *letterBox) send(now time.Time) {
 }
 
 // carry looks the messages up in the journal, which keeps them because they
-// are not settled, and writes the letters.
+// are not settled, and writes the letters, each part of the store by itself.
 func (b *letterBox) carry(letters []letter) carried {
-	c := carried{letters: letters}
+	var c carried
 	slices.SortFunc(letters, func(x, y letter) int { return cmp.Compare(x.id.Offset, y.id.Offset) })
 	f := finder{journal: b.journal}
 	defer f.close()
-	var lines []DeadLetter
-	bytes := 0
-	for i := range letters {
-		m := f.find(letters[i].id.Offset)
-		lines = append(lines, b.line(&letters[i], m))
-		if m != nil {
-			bytes += len(m.Payload)
+	for _, owed := range [...]bool{true, false} {
+		part := bundle{box: b}
+		for i := range letters {
+			if letters[i].owed() == owed {
+				part.add(letters[i], f.find(letters[i].id.Offset), &c)
+			}
 		}
-		if bytes < letterBytes && i < len(letters)-1 {
-			continue
-		}
-		n, err := b.store.Append(lines)
-		c.n += n
-		if err != nil {
-			c.err = err
-			return c
-		}
-		lines, bytes = lines[:0], 0
+		part.flush(&c)
 	}
 	return c
 }
 
-func (b *letterBox) line(l *letter, m *message.Message) DeadLetter {
-	d := DeadLetter{
-		ID:   string(message.AppendRecordID(nil, l.id, l.rule, l.output)),
-		Rule: b.name(l.rule), Output: l.output, Sink: b.lane,
-		Reason: l.reason, Attempts: l.attempts, First: stamp(l.first), Last: stamp(l.last),
-	}
+// A bundle is letters on their way to one part of the store.
+type bundle struct {
+	box     *letterBox
+	letters []letter
+	lines   []deadletter.Letter
+	bytes   int // of payload
+	over    bool
+}
+
+func (p *bundle) add(l letter, m *message.Message, c *carried) {
+	p.letters = append(p.letters, l)
+	p.lines = append(p.lines, p.box.line(&l, m))
 	if m != nil {
-		d.Record = NewLetterRecord(m)
+		p.bytes += len(m.Payload)
+	}
+	if p.bytes >= letterBytes {
+		p.flush(c)
+	}
+}
+
+// flush writes what was gathered. A rule error that is larger than all the room
+// for them is left alone; any other error ends the part.
+func (p *bundle) flush(c *carried) {
+	for len(p.lines) > 0 && !p.over {
+		n, err := p.box.store.Append(p.lines)
+		c.done = append(c.done, p.letters[:n]...)
+		p.letters, p.lines = p.letters[n:], p.lines[n:]
+		if err == nil {
+			break
+		}
+		c.err = err
+		if p.over = !errors.Is(err, deadletter.ErrTooLarge) || len(p.lines) == 0; !p.over {
+			c.left = append(c.left, p.letters[0])
+			p.letters, p.lines = p.letters[1:], p.lines[1:]
+		}
+	}
+	c.left = append(c.left, p.letters...)
+	p.letters, p.lines, p.bytes = nil, nil, 0
+}
+
+func (b *letterBox) line(l *letter, m *message.Message) deadletter.Letter {
+	d := deadletter.Letter{
+		Kind: l.kind, Rule: b.name(l.rule), RuleNumber: l.rule, Output: l.output, Sink: b.lane, Run: l.run,
+		Time: deadletter.Stamp(l.time), Reason: l.reason, Error: deadletter.ErrorText(l.err),
+		Attempts: l.attempts, History: l.history,
+	}
+	r := message.Record{Message: l.id, Rule: l.rule, Output: l.output, Run: l.run}
+	d.ID = string(r.AppendID(nil))
+	if m != nil {
+		d.Record = deadletter.NewRecord(m)
 	}
 	return d
 }
 
-// stamp is a time as Penstock writes it: UTC, milliseconds.
-func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
-
 // returned enters how a batch of letters fared: settle is called for each that
-// needs no further care. What a sink refused waits for room, rule errors are
-// only counted then (C20).
+// needs no further care. What is owed waits for room, rule errors are only
+// counted then (C20).
 func (b *letterBox) returned(c carried, now time.Time, settle func(letter, fate)) {
 	b.busy = false
-	for _, l := range c.letters[:c.n] {
+	for _, l := range c.done {
 		settle(l, deadLettered)
 	}
 	var wait []letter
-	for _, l := range c.letters[c.n:] {
-		if l.refused {
+	for _, l := range c.left {
+		if l.owed() {
 			wait = append(wait, l)
 		} else {
 			settle(l, dropped+fate(dropLetters))
@@ -141,7 +184,7 @@ func (b *letterBox) returned(c carried, now time.Time, settle func(letter, fate)
 	switch {
 	case len(wait) > 0:
 		b.become(blocked, c.err)
-	case c.n < len(c.letters):
+	case len(c.left) > 0:
 		b.become(lossy, c.err)
 	default:
 		b.become(roomy, nil)
@@ -154,7 +197,7 @@ type letterState uint8
 const (
 	roomy   letterState = iota
 	lossy               // no room for rule errors, which are only counted
-	blocked             // no room for what a sink refused: the lane waits
+	blocked             // no room for what is owed: the lane waits
 )
 
 // become logs a state when it is new.
@@ -215,12 +258,4 @@ func (f *finder) close() {
 	if f.reader != nil {
 		f.reader.Close()
 	}
-}
-
-// reason joins the fixed word and the error.
-func reason(word string, err error) string {
-	if err == nil {
-		return word
-	}
-	return word + ": " + err.Error()
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/journal"
-	"github.com/penstock/penstock/internal/message"
 )
 
 // The bounds of what a lane holds (C15).
@@ -38,24 +37,69 @@ func (l *Lane) mayRead() bool {
 		g.window.len() < maxWindow && g.open < maxOpen && g.heldRecords < maxHeld && g.heldBytes < maxHeldBytes
 }
 
-// read evaluates the next messages.
+// read evaluates the next messages, alone or with the crew.
 func (l *Lane) read() {
-	l.dry = false
-	for range framesPerTurn {
-		if !l.mayRead() {
-			return
+	l.dry = l.held
+	switch {
+	case l.held:
+	case l.crew.on && len(l.recovered) == 0:
+		l.readTogether()
+	default:
+		l.took = 0
+		l.crew.worked(l.readAlone() == framesPerTurn, l.took)
+	}
+}
+
+// readAlone returns how many messages it read.
+func (l *Lane) readAlone() (n int) {
+	for ; n < framesPerTurn && l.mayRead(); n++ {
+		offset, ok := l.readOn()
+		if !ok {
+			break
 		}
-		offset, ok, err := l.reader.Next()
-		if err != nil {
-			l.cannotRead(err)
-		}
-		if !ok || err != nil {
-			l.dry = true
-			return
-		}
-		l.readErr = nil
 		l.take(offset)
 	}
+	return n
+}
+
+// readTogether enters one block that is evaluated and fills another. When the
+// lane has caught up, it goes on alone.
+func (l *Lane) readTogether() {
+	if b := l.crew.head(); b != nil {
+		l.enter(b, false)
+	}
+	if l.mayRead() {
+		l.readBlock()
+	}
+	if l.dry && len(l.crew.queue) == 0 {
+		l.crew.rest()
+	}
+}
+
+// readOn moves the reader to the next message; ok is false when there is none
+// for now.
+func (l *Lane) readOn() (offset uint64, ok bool) {
+	offset, ok, err := l.reader.Next()
+	if err != nil {
+		l.cannotRead(err)
+	}
+	if !ok || err != nil {
+		l.dry = true
+		return 0, false
+	}
+	l.readErr = nil
+	return offset, true
+}
+
+// idle reports whether the lane can evaluate nothing more until something happens.
+func (l *Lane) idle() bool {
+	switch {
+	case l.held || !l.mayRead():
+		return true
+	case l.crew.on && len(l.recovered) == 0:
+		return l.crew.idles(l.dry)
+	}
+	return l.dry
 }
 
 // cannotRead waits before it reads again: the journal has lost nothing, unless
@@ -71,24 +115,6 @@ func (l *Lane) cannotRead(err error) {
 	l.readErr, l.readAt = err, l.now.Add(readRetry)
 }
 
-// take evaluates the message the reader is at, with exactly the rules in its
-// header that are the lane's (C16); a message without one is not even decoded.
-func (l *Lane) take(offset uint64) {
-	l.ledger.position = offset + 1
-	known := l.wasSettled(offset)
-	l.numbers = l.reader.Rules(l.numbers[:0])
-	l.rules = l.ledger.wanted(l.numbers, l.rules[:0])
-	switch {
-	case len(l.rules) == 0:
-	case known:
-		l.ledger.skip(offset)
-	default:
-		seq := l.ledger.begin(offset)
-		l.evaluate(seq, offset)
-		l.ledger.end(seq)
-	}
-}
-
 // wasSettled reports whether the recovered cursor covers the offset.
 func (l *Lane) wasSettled(offset uint64) bool {
 	for len(l.recovered) > 0 && l.recovered[0].Last < offset {
@@ -99,71 +125,4 @@ func (l *Lane) wasSettled(offset uint64) bool {
 		l.recovered = l.recovered[1:]
 	}
 	return known
-}
-
-func (l *Lane) evaluate(seq, offset uint64) {
-	if err := l.reader.Message(&l.message); err != nil {
-		l.unreadable(seq, offset, err)
-		return
-	}
-	for _, rule := range l.rules {
-		l.outcome.Reset()
-		l.evaluator.Evaluate(l.ledger.rules[rule].number, &l.message, &l.outcome)
-		l.spread(seq, rule, &l.outcome)
-	}
-}
-
-// unreadable counts a message whose frame passed its checksum and cannot be
-// decoded: nothing can be made of it, nor a letter written.
-func (l *Lane) unreadable(seq, offset uint64, err error) {
-	l.log.Error("decode message", slog.Uint64("offset", offset), slog.Any("err", err))
-	for _, rule := range l.rules {
-		l.ledger.outcome(seq, rule, failed, 1)
-		l.ledger.settle(mark{seq: seq, rule: rule}, dropped+fate(dropUnreadable))
-	}
-}
-
-// spread hands what a rule made of the message to shards and dead letters.
-func (l *Lane) spread(seq uint64, rule int32, out *message.Outcome) {
-	n := len(out.Records) + len(out.Errors)
-	l.ledger.outcome(seq, rule, judge(out, n), n)
-	for i := range out.Errors {
-		l.ruleError(seq, rule, &out.Errors[i])
-	}
-	for i := range out.Records {
-		r := &out.Records[i]
-		m := mark{seq: seq, rule: rule, size: int32(r.Size())}
-		l.ledger.heldBytes += int64(m.size)
-		l.router.route(r, m, l.now)
-	}
-}
-
-func judge(out *message.Outcome, n int) verdict {
-	switch {
-	case len(out.Errors) > 0:
-		return failed
-	case n > 0:
-		return passed
-	case out.Missing:
-		return filteredMissing
-	default:
-		return filtered
-	}
-}
-
-// ruleError counts an output that failed and, unless the rule says to drop it,
-// writes it to the dead letters (C20).
-func (l *Lane) ruleError(seq uint64, rule int32, e *message.RuleError) {
-	number := l.ledger.rules[rule].number
-	l.mistakes.note(number, l.ruleName, l.message.ID, e)
-	m := mark{seq: seq, rule: rule, size: letterSize}
-	l.ledger.heldBytes += letterSize
-	if e.Drop {
-		l.ledger.settle(m, dropped+fate(dropOnError))
-		return
-	}
-	l.letters.add(letter{
-		mark: m, id: l.message.ID, rule: number, output: e.Output,
-		reason: reason(e.Kind, e.Err), first: l.now, last: l.now,
-	})
 }

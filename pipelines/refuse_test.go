@@ -1,13 +1,9 @@
 package pipelines_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -19,29 +15,28 @@ import (
 	"github.com/penstock/penstock/bridges"
 	"github.com/penstock/penstock/internal/message"
 	"github.com/penstock/penstock/pipelines"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
-// letters reads the dead-letter file.
-func letters(t testing.TB, path string) []pipelines.DeadLetter {
+// letters reads the dead letters in a folder, beside the lane.
+func letters(t testing.TB, path string) []deadletter.Letter {
 	t.Helper()
-	b, err := os.ReadFile(path)
+	v, err := deadletter.OpenReadOnly(path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var list []pipelines.DeadLetter
-	lines := bufio.NewScanner(bytes.NewReader(b))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		var d pipelines.DeadLetter
-		if err := json.Unmarshal(lines.Bytes(), &d); err != nil {
-			t.Fatalf("%s: %v", lines.Bytes(), err)
+	defer v.Close()
+	var list []deadletter.Letter
+	for l, err := range v.List(deadletter.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
 		}
-		list = append(list, d)
+		list = append(list, l)
 	}
 	return list
 }
 
-func payloads(list []pipelines.DeadLetter) []string {
+func payloads(list []deadletter.Letter) []string {
 	var v []string
 	for _, d := range list {
 		v = append(v, *d.Record.Payload)
@@ -165,19 +160,15 @@ func TestDeadLetterSaysWhatCameIn(t *testing.T) {
 		offset := r.journal.publish("plant/7", "hello <world>", 1)
 		pass(2 * time.Second)
 		text := "hello <world>"
-		want(t, "letter", letters(t, r.path), []pipelines.DeadLetter{{
-			ID:   fmt.Sprintf("%s.1.1", message.ID{Journal: 1, Epoch: 1, Offset: offset}),
-			Rule: "rule-1", Output: 1, Sink: "plant", Reason: "rejected: too large", Attempts: 1,
-			First: begin, Last: begin.Add(time.Second),
-			Record: &pipelines.LetterRecord{
+		want(t, "letter", letters(t, r.path), []deadletter.Letter{{
+			Seq: 1, Kind: deadletter.Refused, ID: fmt.Sprintf("%s.1.1", message.ID{Journal: 1, Epoch: 1, Offset: offset}),
+			Rule: "rule-1", RuleNumber: 1, Output: 1, Sink: "plant", Reason: "rejected", Error: "too large", Attempts: 1,
+			Time: begin.Add(time.Second), History: []deadletter.Attempt{{Time: begin.Add(time.Second), Error: "too large"}},
+			Record: &deadletter.Record{
 				Received: time.UnixMilli(1767225600000 + int64(offset)).UTC(),
 				Client:   "c", Topic: "plant/7", QoS: 1, Payload: &text,
 			},
 		}})
-		b, _ := os.ReadFile(r.path)
-		if !strings.Contains(string(b), `"payload":"hello <world>"`) {
-			t.Errorf("escaped: %s", b)
-		}
 		r.stop()
 	})
 }
@@ -203,14 +194,17 @@ func TestMaxAge(t *testing.T) {
 		r.start()
 		r.journal.publish("a", "v0", 1)
 		pass(time.Hour)
-		want(t, "dead before its time", letters(t, r.path), []pipelines.DeadLetter(nil))
+		want(t, "dead before its time", letters(t, r.path), []deadletter.Letter(nil))
 		pass(5 * time.Minute)
 		list := letters(t, r.path)
 		want(t, "dead", payloads(list), []string{"v0"})
 		d := list[0]
-		want(t, "reason", d.Reason, "max_age: retry: busy")
+		want(t, "reason", []string{d.Reason, d.Error}, []string{"max_age", "retry: busy"})
 		want(t, "attempts", d.Attempts, busy)
-		if tried := d.Last.Sub(d.First); tried < 63*time.Minute+50*time.Second || tried > 65*time.Minute {
+		want(t, "history", len(d.History), 10)
+		first, last := d.History[0].Time, d.History[9].Time
+		want(t, "last attempt", last, d.Time)
+		if tried := last.Sub(first); tried < 63*time.Minute+50*time.Second || tried > 65*time.Minute {
 			t.Errorf("tried for %v", tried)
 		}
 		if outage == 0 {
@@ -247,7 +241,7 @@ func TestRuleOutcomes(t *testing.T) {
 		})
 		list := letters(t, r.path)
 		want(t, "dead", payloads(list), []string{"error", "error again"})
-		want(t, "reason", list[0].Reason, "type: not a number")
+		want(t, "reason", []string{list[0].Reason, list[0].Error}, []string{"type", "not a number"})
 		want(t, "id", strings.HasSuffix(list[0].ID, "-4.1.9") || strings.Contains(list[0].ID, ".1.9"), true)
 		if n := strings.Count(r.log.String(), "not a number"); n != 1 {
 			t.Errorf("the same cause was logged %d times:\n%s", n, r.log.String())
@@ -266,7 +260,7 @@ func TestRuleOutcomes(t *testing.T) {
 }
 
 // When the dead letters are full, what a sink refuses blocks its lane until
-// there is room; rule errors are only counted (C20).
+// there is room; rule errors give way to newer ones (C20).
 func TestDeadLettersFull(t *testing.T) {
 	sink := &shardedSink{shard: oneShard}
 	sink.answer = func(_ context.Context, batch []message.Record) error {
@@ -276,30 +270,35 @@ func TestDeadLettersFull(t *testing.T) {
 		return nil
 	}
 	run(t, sink, func(r *rig) {
-		r.openDead(600) // one letter and a bit
+		r.openDead(8 << 10) // of which rule errors have 1 KiB
 		r.start()
-		for _, v := range []string{"error 1", "error 2", "ok"} {
-			r.journal.publish("a", v, 1)
+		for i := range 20 {
+			r.journal.publish("a", fmt.Sprint("error ", i), 1)
 			pass(time.Second)
 		}
-		want(t, "delivered", sink.have(), []string{"ok"})
-		want(t, "dropped", r.total().Dropped, map[string]uint64{"dead_letters_full": 1})
-		r.journal.publish("a", "x", 1)
+		given := r.dead.Stats().GivenWay
+		if given == 0 || given > 19 {
+			t.Errorf("%d rule errors gave way", given)
+		}
+		big := "x" + strings.Repeat("y", 5<<10)
+		r.journal.publish("a", big, 1)
+		pass(time.Second)
+		r.journal.publish("a", big, 1)
 		pass(time.Second)
 		r.journal.publish("a", "behind", 1)
 		pass(time.Minute)
-		want(t, "while blocked", sink.have(), []string{"ok"})
+		want(t, "while blocked", sink.have(), []string(nil))
 		want(t, "pending", r.total().Pending, uint64(1))
-		if err := os.Rename(r.path, r.path+".old"); err != nil {
+		if _, err := r.dead.Purge(t.Context(), deadletter.Filter{Kinds: []deadletter.Kind{deadletter.Refused}}); err != nil {
 			t.Fatal(err)
 		}
 		pass(2 * time.Second)
-		want(t, "with room", sink.have(), []string{"ok", "behind"})
-		want(t, "old file", payloads(letters(t, r.path+".old")), []string{"error 1"})
-		want(t, "new file", payloads(letters(t, r.path)), []string{"x"})
+		want(t, "with room", sink.have(), []string{"behind"})
+		want(t, "refused", r.dead.Stats().Refused.Letters, 1)
 		r.stop()
-		r.total()
-		for _, text := range []string{"rule errors are only counted", "the lane waits for room", "have room again"} {
+		got := r.total()
+		want(t, "account", []uint64{got.Delivered, got.DeadLettered, got.DroppedSum()}, []uint64{1, 22, 0})
+		for _, text := range []string{"the lane waits for room", "have room again"} {
 			if n := strings.Count(r.log.String(), text); n != 1 {
 				t.Errorf("%q was logged %d times:\n%s", text, n, r.log.String())
 			}
@@ -307,42 +306,32 @@ func TestDeadLettersFull(t *testing.T) {
 	})
 }
 
-func TestDeadLettersCutATornLine(t *testing.T) {
-	path := t.TempDir() + "/dead-letters.jsonl"
-	if err := os.WriteFile(path, []byte("{\"id\":\"whole\"}\n{\"id\":\"to"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	d, err := pipelines.OpenDeadLetters(pipelines.DeadLetterOptions{Path: path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	if n, err := d.Append([]pipelines.DeadLetter{{ID: "next"}}); n != 1 || err != nil {
-		t.Fatal(n, err)
-	}
-	var ids []string
-	for _, l := range letters(t, path) {
-		ids = append(ids, l.ID)
-	}
-	want(t, "ids", ids, []string{"whole", "next"})
-	info, _ := os.Stat(path)
-	want(t, "size", d.Size(), info.Size())
-}
-
-func TestLetterRecordKeepsWhatCame(t *testing.T) {
-	m := &message.Message{Payload: []byte{0xff, 0}, Properties: message.Properties{
-		HasPayloadFormat: true, HasMessageExpiry: true, MessageExpiry: 9, ContentType: "t",
-		CorrelationData: []byte{1}, UserProperties: []message.UserProperty{{Name: "a", Value: "1"}, {Name: "a", Value: "2"}},
-	}}
-	b, err := json.Marshal(pipelines.NewLetterRecord(m))
-	if err != nil {
-		t.Fatal(err)
-	}
-	const properties = `"properties":{"payload_format":0,"message_expiry":9,"content_type":"t","correlation_data":"AQ==",` +
-		`"user":[{"name":"a","value":"1"},{"name":"a","value":"2"}]}`
-	for _, part := range []string{properties, `"payload_base64":"/wA="`, `"received":"1970-01-01T00:00:00Z"`} {
-		if !strings.Contains(string(b), part) {
-			t.Errorf("%s lacks %s", b, part)
+// A dead letter that cannot be written: rule errors are only counted, what is
+// owed waits.
+func TestDeadLettersFail(t *testing.T) {
+	sink := &shardedSink{shard: oneShard}
+	sink.answer = func(_ context.Context, batch []message.Record) error {
+		if batch[0].Value[0] == 'x' {
+			return &bridges.Reject{Err: errors.New("no")}
 		}
+		return nil
 	}
+	run(t, sink, func(r *rig) {
+		r.dead.Close()
+		r.start()
+		for _, v := range []string{"error 1", "error 2", "ok", "x", "behind"} {
+			r.journal.publish("a", v, 1)
+			pass(time.Second)
+		}
+		want(t, "delivered", sink.have(), []string{"ok"})
+		got := r.total()
+		want(t, "dropped", got.Dropped, map[string]uint64{"dead_letters_full": 2})
+		want(t, "pending", got.Pending, uint64(1))
+		r.stop()
+		for _, text := range []string{"rule errors are only counted", "the lane waits for room"} {
+			if n := strings.Count(r.log.String(), text); n != 1 {
+				t.Errorf("%q was logged %d times:\n%s", text, n, r.log.String())
+			}
+		}
+	})
 }

@@ -11,18 +11,23 @@ import (
 
 	"github.com/penstock/penstock/bridges"
 	"github.com/penstock/penstock/pipelines"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
 // A rig is a lane with its fakes.
 type rig struct {
-	t       testing.TB
-	journal *fakeJournal
-	sink    bridges.Sink
-	config  pipelines.DeliveryConfig
-	rules   []uint32
-	dead    *pipelines.DeadLetters
-	path    string // of the dead letters
-	log     bytes.Buffer
+	t        testing.TB
+	journal  *fakeJournal
+	sink     bridges.Sink
+	config   pipelines.DeliveryConfig
+	rules    []uint32
+	form     string // of the rules, see formRules
+	receipts pipelines.Confirmations
+	make     func() pipelines.Evaluator // nil: formRules
+	before   func(*pipelines.Lane)      // Run
+	dead     *deadletter.Store
+	path     string // of the dead letters
+	log      bytes.Buffer
 
 	lane   *pipelines.Lane
 	cancel context.CancelFunc
@@ -32,15 +37,18 @@ type rig struct {
 func newRig(t testing.TB, sink bridges.Sink) *rig {
 	t.Helper()
 	r := &rig{t: t, journal: newFakeJournal(), sink: sink, rules: []uint32{1}}
-	r.path = filepath.Join(t.TempDir(), "dead-letters.jsonl")
+	r.path = filepath.Join(t.TempDir(), "dead-letters")
 	r.openDead(0)
 	return r
 }
 
 func (r *rig) openDead(maxBytes int64) {
 	r.t.Helper()
+	if r.dead != nil {
+		r.dead.Close()
+	}
 	var err error
-	r.dead, err = pipelines.OpenDeadLetters(pipelines.DeadLetterOptions{Path: r.path, MaxBytes: maxBytes})
+	r.dead, err = deadletter.Open(deadletter.Options{Dir: r.path, MaxBytes: maxBytes})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -51,16 +59,32 @@ func (r *rig) openDead(maxBytes int64) {
 func (r *rig) build() *pipelines.Lane {
 	r.t.Helper()
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{
-		Name: "plant", Number: 7, Journal: r.journal, Evaluator: fakeRules{r.rules}, Sink: r.sink,
+		Name: "plant", Number: 7, Journal: r.journal, Evaluators: r.evaluators, Sink: r.sink,
 		Delivery: r.config, DeadLetters: r.dead,
-		RuleName: func(n uint32) string { return "rule-" + strconv.Itoa(int(n)) },
-		Log:      slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{ReplaceAttr: noTime})),
+		RuleName: ruleName, Receipts: r.receipts, State: r.journal,
+		Log: slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{ReplaceAttr: noTime})),
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	return lane
 }
+
+// evaluators is LaneOptions.Evaluators.
+func (r *rig) evaluators() pipelines.Evaluator {
+	if r.make != nil {
+		return r.make()
+	}
+	return formRules{fakeRules{r.rules}, r.form}
+}
+
+// present is the rig's rules as an update has them.
+func (r *rig) present() pipelines.Rules {
+	then := rig{rules: r.rules, form: r.form, make: r.make}
+	return pipelines.Rules{Evaluators: then.evaluators, Name: ruleName}
+}
+
+func ruleName(n uint32) string { return "rule-" + strconv.Itoa(int(n)) }
 
 func noTime(_ []string, a slog.Attr) slog.Attr {
 	if a.Key == slog.TimeKey {
@@ -73,6 +97,9 @@ func noTime(_ []string, a slog.Attr) slog.Attr {
 func (r *rig) start() {
 	r.t.Helper()
 	r.lane = r.build()
+	if r.before != nil {
+		r.before(r.lane)
+	}
 	ctx, cancel := context.WithCancel(r.t.Context())
 	r.cancel, r.ended = cancel, make(chan error, 1)
 	lane := r.lane

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/bridges"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
 // confirmed: the destination has every record of the batch.
@@ -77,6 +78,7 @@ func (l *Lane) rejected(s *shard, b *batch, r *bridges.Reject) {
 		l.leave(s, b)
 		return
 	}
+	b.note(l.now, r)
 	l.schedule.again(s, l.schedule.pool.cut(b, len(b.records)/2))
 	l.schedule.again(s, b)
 }
@@ -93,6 +95,7 @@ func (l *Lane) retry(s *shard, b *batch, after time.Duration, err error) {
 		l.leave(s, b)
 		return
 	}
+	b.note(l.now, err)
 	if s.failures == 0 {
 		l.failing++
 	}
@@ -137,14 +140,14 @@ func (l *Lane) reached(b *batch) {
 func (l *Lane) refuse(b *batch, i int, word string, err error) {
 	r := &b.records[i]
 	l.letters.add(letter{
-		mark: b.marks[i], id: r.Message, rule: r.Rule, output: r.Output,
-		reason: reason(word, err), attempts: b.attempts, first: b.first, last: l.now, refused: true,
+		mark: b.marks[i], kind: deadletter.Refused, id: r.Message, rule: r.Rule, output: r.Output, run: r.Run,
+		reason: word, err: err, attempts: b.attempts, history: b.tries(l.now, err), time: l.now,
 	})
 }
 
 // buried enters what became of a letter.
 func (l *Lane) buried(x letter, f fate) {
-	if f == deadLettered && x.refused {
+	if f == deadLettered && x.owed() {
 		l.log.Debug("record is a dead letter", slog.Uint64("offset", x.id.Offset), slog.String("reason", x.reason))
 	}
 	l.ledger.settle(x.mark, f)

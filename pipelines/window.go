@@ -12,6 +12,7 @@ type entry struct {
 	rule      int32 // index of the only rule so far, -1 before the first
 	records   int32
 	delivered int32
+	due       int32 // who waits for it: index in ledger.dues + 1 of the first, 0 for nobody
 	verdict   verdict
 }
 
@@ -23,6 +24,7 @@ const (
 	filtered
 	filteredMissing
 	failed
+	ticked // no message: time went on
 )
 
 // A tally is what one rule made of a message that more than one rule wanted,

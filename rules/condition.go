@@ -13,6 +13,7 @@ import (
 
 // A condition is a where or a when: steps that must all be met, in order.
 type condition struct {
+	text  string
 	steps []step
 	// payloadFrom is the first step that reads the payload: those before it
 	// are tried without looking at the payload.
@@ -48,7 +49,7 @@ func (s *scope) condition(text string) (*condition, *problem.Problem) {
 		p := problem.New("", "a condition is true or false, this is %s", plainWords(" " + t.typ.String())[1:])
 		return nil, &p
 	}
-	c := &condition{}
+	c := &condition{text: text}
 	for _, node := range conjuncts(t.node, nil) {
 		code, p := t.program(node)
 		if p != nil {
@@ -260,6 +261,14 @@ func (e *Evaluator) met(c *condition, place string) (met, missing bool, failed *
 	if c == nil {
 		return true, false, nil
 	}
+	met, missing, failed = e.try(c, place)
+	if e.trace != nil {
+		e.trace.tried(e, c, met, missing, failed)
+	}
+	return met, missing, failed
+}
+
+func (e *Evaluator) try(c *condition, place string) (met, missing bool, failed *fault) {
 	e.budget.absent = false
 	for i := range c.steps {
 		if i == c.payloadFrom {

@@ -14,7 +14,7 @@ import (
 // compare returns what differs between what a test expects and what came, "" for
 // nothing. A line beginning with - was expected, one with + came instead.
 func compare(want []ExpectConfig, got []arrival) string {
-	var d difference
+	var d report
 	for i := range max(len(want), len(got)) {
 		switch {
 		case i >= len(want):
@@ -28,17 +28,17 @@ func compare(want []ExpectConfig, got []arrival) string {
 	return strings.TrimSuffix(d.text.String(), "\n")
 }
 
-type difference struct{ text strings.Builder }
+type report struct{ text strings.Builder }
 
-func (d *difference) line(format string, args ...any) {
+func (d *report) line(format string, args ...any) {
 	fmt.Fprintf(&d.text, format+"\n", args...)
 }
 
-func (d *difference) pair(i int, what, want, got string) {
+func (d *report) pair(i int, what, want, got string) {
 	d.line("output %d: %s\n  - %s\n  + %s", i+1, what, want, got)
 }
 
-func (d *difference) arrival(i int, want *ExpectConfig, got *arrival) {
+func (d *report) arrival(i int, want *ExpectConfig, got *arrival) {
 	switch {
 	case want.Error != nil && got.failed == nil:
 		d.pair(i, "error", *want.Error, got.String())
@@ -59,16 +59,20 @@ func (d *difference) arrival(i int, want *ExpectConfig, got *arrival) {
 	d.headers(i, want.Headers, got.record.Headers)
 }
 
-func (d *difference) optional(i int, what string, want *string, got string) {
+func (d *report) optional(i int, what string, want *string, got string) {
 	if want != nil && *want != got {
 		d.pair(i, what, *want, got)
 	}
 }
 
-func (d *difference) value(i int, want any, r *message.Record) {
+func (d *report) value(i int, want any, r *message.Record) {
 	switch want.(type) {
 	case nil:
 		return
+	case Tombstone:
+		if !r.Null {
+			d.pair(i, "value", tombstoneText, valueText(r))
+		}
 	case map[string]any, []any:
 		expected, came := canonical(want), valueText(r)
 		if decoded, err := codec.Decode(r.Value); err == nil {
@@ -78,13 +82,13 @@ func (d *difference) value(i int, want any, r *message.Record) {
 			d.pair(i, "value", expected, came)
 		}
 	default:
-		if expected := plain(want); !bytes.Equal([]byte(expected), r.Value) {
+		if expected := plain(want); r.Null || !bytes.Equal([]byte(expected), r.Value) {
 			d.pair(i, "value", expected, valueText(r))
 		}
 	}
 }
 
-func (d *difference) headers(i int, want map[string]string, got []message.Header) {
+func (d *report) headers(i int, want map[string]string, got []message.Header) {
 	for _, name := range sortedKeys(want) {
 		at := slices.IndexFunc(got, func(h message.Header) bool { return h.Name == name })
 		if at < 0 {
@@ -116,9 +120,11 @@ func (a arrival) String() string {
 	return text + ", value: " + valueText(&a.record)
 }
 
+const tombstoneText = "null (a tombstone)"
+
 func valueText(r *message.Record) string {
 	if r.Null {
-		return "null (a tombstone)"
+		return tombstoneText
 	}
 	return fmt.Sprintf("%.400s", r.Value)
 }
@@ -144,8 +150,11 @@ func describe(x *ExpectConfig) string {
 }
 
 func plain(v any) string {
-	if s, ok := v.(string); ok {
-		return s
+	switch v := v.(type) {
+	case string:
+		return v
+	case Tombstone:
+		return tombstoneText
 	}
 	return canonical(v)
 }

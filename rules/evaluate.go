@@ -30,8 +30,10 @@ type Evaluator struct {
 	vm      vm.VM
 	env     map[string]any
 	topics  map[string]string
-	name    []byte // scratch for topics
+	name    []byte // scratch for topics and order keys
 	headers []message.Header
+
+	trace *tracer // nil but for Explain
 }
 
 // A feed is a rule and those of its outputs that a lane serves.
@@ -78,6 +80,7 @@ func (e *Evaluator) Evaluate(number uint32, m *message.Message, out *message.Out
 		out.Filtered = true
 		return
 	}
+	out.Shadow = f.shadow
 	met, missing, failed := e.met(f.where, "where")
 	switch {
 	case failed != nil:
@@ -87,6 +90,9 @@ func (e *Evaluator) Evaluate(number uint32, m *message.Message, out *message.Out
 		out.Filtered, out.Missing = true, missing
 		return
 	}
+	if e.trace != nil {
+		e.trace.begun(f.rule)
+	}
 	left, missed := false, false
 	for i := range f.outputs {
 		l, m := e.output(f, &f.outputs[i], out)
@@ -94,6 +100,13 @@ func (e *Evaluator) Evaluate(number uint32, m *message.Message, out *message.Out
 	}
 	out.Filtered = !left
 	out.Missing = !left && missed
+}
+
+// Matches reports whether the topic of a message is one that the rule wants.
+// A message that the journal has for the rule may not match it any more.
+func (e *Evaluator) Matches(number uint32, m *message.Message) bool {
+	f := e.rules[number]
+	return f != nil && e.begin(f.rule, m)
 }
 
 // begin prepares for a message; false: its topic is not the rule's any more.
@@ -109,6 +122,9 @@ func (e *Evaluator) begin(r *rule, m *message.Message) bool {
 	}
 	for i := range r.filters {
 		if r.filters[i].match(m.Topic, e.captures) {
+			if e.trace != nil {
+				e.trace.matched(e, i)
+			}
 			return true
 		}
 	}

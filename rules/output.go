@@ -22,7 +22,9 @@ type output struct {
 	value     *value    // nil: the payload as it came
 	standard  bool      // with the penstock- headers
 	headers   []header
+	order     *template // nil: the sink's default
 	tombstone bool
+	optional  bool // required: false
 	places    places
 }
 
@@ -43,6 +45,8 @@ var standardHeaders = [...]string{"penstock-id", "penstock-client", "penstock-to
 type outputCompiler struct {
 	scope    *scope
 	sinks    []Sink
+	rule     string
+	orders   *orders // nil: leave them
 	problems problem.List
 }
 
@@ -56,7 +60,7 @@ func (c *outputCompiler) report(path string, p *problem.Problem) {
 
 func (c *outputCompiler) compile(index int, o *OutputConfig) *output {
 	path := fmt.Sprintf("to[%d]", index)
-	out := &output{index: index, tombstone: o.Tombstone, places: places{
+	out := &output{index: index, tombstone: o.Tombstone, optional: o.optional(), places: places{
 		when: path + ".when", topic: path + ".topic", key: path + ".key", value: path + ".value", headers: path + ".headers",
 	}}
 	c.sink(path, out, o)
@@ -80,6 +84,9 @@ func (c *outputCompiler) sink(path string, out *output, o *OutputConfig) {
 	switch {
 	case i >= 0:
 		out.sink = c.sinks[i]
+		if c.orders != nil {
+			out.order = c.orders.compile(i, c.rule, c.scope)
+		}
 	case o.Sink == "":
 		c.problems = append(c.problems, problem.New(path, "an output names its sink").WithHint("add sink: NAME"))
 	default:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penstock/penstock/internal/problem"
 	"github.com/penstock/penstock/rules"
@@ -27,6 +28,10 @@ func say(list problem.List) string {
 		lines = append(lines, line)
 	}
 	return strings.Join(lines, "\n")
+}
+
+func withAck(ack rules.AckConfig, to ...rules.OutputConfig) rules.Config {
+	return rules.Config{Name: "r", From: []string{"#"}, Ack: ack, To: to}
 }
 
 func problemsOf(cfgs ...rules.Config) string {
@@ -98,7 +103,13 @@ func TestProblems(t *testing.T) {
 		"two levels of problems": {toFile("{a}/b+/{a}", "", ""), "[0].from@4: a wildcard takes a whole level of the topic, \"b+\" is neither\n[0].from@7: the name {a} is given twice"},
 		"differ":                 {rules.Config{Name: "r", From: []string{"a/{x}", "b/{y}", "c/{x}"}, To: out}, "[0].from[1]: all filters of a rule have the same {names}, the first one has others"},
 		"differ more":            {rules.Config{Name: "r", From: []string{"a/{x}", "a/{x...}"}, To: out}, "[0].from[1]: all filters of a rule have the same {names}, the first one has others"},
-		"ack":                    {rules.Config{Name: "r", From: []string{"#"}, Ack: "delivered", To: out}, `[0].ack: ack is received or stored, not "delivered"`},
+		"ack":                    {withAck(rules.AckConfig{Level: "deliverd"}, out...), `[0].ack.level: ack is received, stored or delivered, not "deliverd" (did you mean "delivered"?)`},
+		"ack without level":      {withAck(rules.AckConfig{Within: time.Second}, out...), `[0].ack: within needs a level (write ack: {level: delivered, within: 1s})`},
+		"within stored":          {withAck(rules.AckConfig{Level: "stored", Within: time.Second}, out...), `[0].ack.within (key): within goes with the level delivered only (an ack of the level stored never waits for a sink)`},
+		"within too short":       {withAck(rules.AckConfig{Level: "delivered", Within: time.Millisecond}, out...), `[0].ack.within: within is 10ms to 1h (leave it out to wait as long as it takes)`},
+		"within too long":        {withAck(rules.AckConfig{Level: "delivered", Within: 61 * time.Minute}, out...), `[0].ack.within: within is 10ms to 1h (leave it out to wait as long as it takes)`},
+		"nothing required":       {withAck(rules.AckConfig{Level: "delivered"}, rules.OutputConfig{Sink: "file", Required: new(false)}), `[0].ack.level: delivered needs an output that is required, and all say required: false (leave required: false out at the output that the publisher waits for)`},
+		"shadow delivered":       {rules.Config{Name: "r", From: []string{"#"}, Shadow: true, Ack: rules.AckConfig{Level: "delivered"}, To: out}, `[0].ack.level: a shadow rule sends nothing, so nothing of it is ever delivered (leave ack out until shadow goes)`},
 		"on_error":               {rules.Config{Name: "r", From: []string{"#"}, OnError: "skip", To: out}, `[0].on_error: on_error is dead_letter or drop, not "skip"`},
 		"no sink":                {withOutput("#", rules.OutputConfig{}), "[0].to[0]: an output names its sink (add sink: NAME)"},
 		"sink":                   {withOutput("#", rules.OutputConfig{Sink: "kafak"}), `[0].to[0].sink: there is no sink "kafak" (did you mean "kafka"?)`},

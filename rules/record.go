@@ -17,13 +17,23 @@ const headerChunk = 1024
 // output adds what one output makes of the message. left: a record or an error
 // came of it; missing: nothing did, because a field of the payload is absent.
 func (e *Evaluator) output(f *feed, o *numbered, out *message.Outcome) (left, missing bool) {
+	if e.trace == nil {
+		return e.produce(f, o, out)
+	}
+	records, errors := len(out.Records), len(out.Errors)
+	left, missing = e.produce(f, o, out)
+	e.trace.made(e, o, out, records, errors)
+	return left, missing
+}
+
+func (e *Evaluator) produce(f *feed, o *numbered, out *message.Outcome) (left, missing bool) {
 	met, missing, failed := e.met(o.when, o.places.when)
 	if failed == nil && !met {
 		return false, missing
 	}
 	r := message.Record{
 		Message: e.m.ID, Rule: f.number, Output: o.number,
-		Received: e.m.Received, Client: e.m.Client, Topic: e.m.Topic,
+		Received: e.m.Received, Client: e.m.Client, Topic: e.m.Topic, Optional: o.optional,
 	}
 	if failed == nil {
 		failed = e.fillRecord(&r, o, out)
@@ -32,7 +42,6 @@ func (e *Evaluator) output(f *feed, o *numbered, out *message.Outcome) (left, mi
 		out.Errors = append(out.Errors, ruleError(failed, o.number, f.drop))
 		return true, false
 	}
-	r.Order = e.order(&r, o)
 	out.Records = append(out.Records, r)
 	return true, false
 }
@@ -47,7 +56,10 @@ func (e *Evaluator) fillRecord(r *message.Record, o *numbered, out *message.Outc
 	if f := e.fillWith(r, o, out); f != nil {
 		return f
 	}
-	return e.fillHeaders(r, o, out)
+	if f := e.fillHeaders(r, o, out); f != nil {
+		return f
+	}
+	return e.fillOrder(r, o)
 }
 
 // fillTopic renders the topic and keeps it within what a Kafka topic may hold
@@ -184,14 +196,24 @@ func (e *Evaluator) headerValue(h *header, o *numbered, out *message.Outcome) ([
 	return out.Keep(value), nil
 }
 
-// order returns the hash of the order key (I3): the record key for Kafka, and
-// otherwise, or without one, client id and topic.
-func (e *Evaluator) order(r *message.Record, o *numbered) uint64 {
-	if o.sink.Kind == "kafka" && r.Key != nil {
-		return hash(offset64, r.Key)
+// fillOrder fills in the hash of the order key (I3): the record key for Kafka,
+// what the sink's `delivery.order` says, and otherwise client id and topic.
+func (e *Evaluator) fillOrder(r *message.Record, o *numbered) *fault {
+	switch {
+	case o.order != nil:
+		text, err := e.render(e.name[:0], o.order)
+		if err != nil {
+			return at("order of sink "+o.sink.Name, err)
+		}
+		e.name = text
+		r.Order = hash(offset64, text)
+	case o.sink.Kind == "kafka" && r.Key != nil:
+		r.Order = hash(offset64, r.Key)
+	default:
+		h := hash(offset64, bytesOf(e.m.Client))
+		r.Order = hash(hash(h, []byte{'/'}), bytesOf(e.m.Topic))
 	}
-	h := hash(offset64, bytesOf(e.m.Client))
-	return hash(hash(h, []byte{'/'}), bytesOf(e.m.Topic))
+	return nil
 }
 
 const (

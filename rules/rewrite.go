@@ -128,7 +128,11 @@ func (r *rewriter) member(node ast.Node) ast.Node {
 // slot replaces a constant path into the payload by a variable of its own.
 func (r *rewriter) slot(node ast.Node, steps []codec.Step) ast.Node {
 	name := internal + pathText(steps)
-	r.scope.variables[name] = variable{source: fromSlot, index: r.scope.paths.Add(steps)}
+	slot := r.scope.paths.Add(steps)
+	if slot == len(r.scope.fields) {
+		r.scope.fields = append(r.scope.fields, fieldText(steps))
+	}
+	r.scope.variables[name] = variable{source: fromSlot, index: slot}
 	n := &ast.IdentifierNode{Value: name}
 	n.SetLocation(node.Location())
 	return n
@@ -167,6 +171,28 @@ func pathText(steps []codec.Step) string {
 		}
 	}
 	return b.String()
+}
+
+// fieldText is the path as a person writes it.
+func fieldText(steps []codec.Step) string {
+	var b strings.Builder
+	b.WriteString("payload")
+	for _, s := range steps {
+		if s.InArray {
+			b.WriteString("[" + strconv.Itoa(s.Index) + "]")
+		} else {
+			b.WriteString(memberText(s.Key))
+		}
+	}
+	return b.String()
+}
+
+// memberText is a step into a map as a person writes it.
+func memberText(key string) string {
+	if captureName.MatchString(key) {
+		return "." + key
+	}
+	return "[" + strconv.Quote(key) + "]"
 }
 
 // rootedIn reports whether a chain of members begins at the variable name.

@@ -13,12 +13,14 @@ import (
 // A rule is one entry of `rules`, compiled. It never changes once compiled.
 type rule struct {
 	name    string
+	config  *Config
 	filters []filter
 	scope   *scope
 	where   *condition
 	ack     message.Ack
 	ackSet  bool // otherwise the journal's default
-	drop    bool // on_error: drop
+	drop    bool // on_error: drop, or a shadow rule, whose errors nobody keeps
+	shadow  bool
 	outputs []*output
 	tests   []trial
 }
@@ -35,6 +37,7 @@ type ruleCompiler struct {
 	rule      *rule
 	problems  problem.List
 	warnings  problem.List
+	orders    *orders
 }
 
 func (c *ruleCompiler) complain(path, format string, args ...any) {
@@ -42,10 +45,11 @@ func (c *ruleCompiler) complain(path, format string, args ...any) {
 }
 
 func (c *ruleCompiler) compile() {
-	c.rule = &rule{name: c.config.Name}
+	c.rule = &rule{name: c.config.Name, config: c.config, shadow: c.config.Shadow, drop: c.config.Shadow}
 	c.name()
 	captures := c.from()
-	c.levels()
+	c.ack()
+	c.onError()
 	c.rule.scope = newScope(captures, c.functions)
 	if c.config.Where != "" {
 		where, p := c.rule.scope.condition(c.config.Where)
@@ -97,17 +101,7 @@ func (c *ruleCompiler) from() (captures []capture) {
 	return captures
 }
 
-func (c *ruleCompiler) levels() {
-	switch c.config.Ack {
-	case "":
-	case "received", "stored":
-		c.rule.ackSet = true
-		if c.config.Ack == "stored" {
-			c.rule.ack.Level = message.AckStored
-		}
-	default:
-		c.problems = append(c.problems, problem.New("ack", "ack is received or stored, not %q", c.config.Ack))
-	}
+func (c *ruleCompiler) onError() {
 	switch c.config.OnError {
 	case "", "dead_letter":
 	case "drop":
@@ -121,7 +115,10 @@ func (c *ruleCompiler) outputs() {
 	if len(c.config.To) == 0 {
 		c.problems = append(c.problems, problem.New("", "a rule needs an output").WithHint("add to: [{sink: NAME}]"))
 	}
-	oc := outputCompiler{scope: c.rule.scope, sinks: c.sinks}
+	oc := outputCompiler{scope: c.rule.scope, sinks: c.sinks, rule: c.config.Name}
+	if n := len(c.rule.filters); n > 0 && n == len(c.config.From) { // else there is no telling what captures there are
+		oc.orders = c.orders
+	}
 	for i := range c.config.To {
 		c.rule.outputs = append(c.rule.outputs, oc.compile(i, &c.config.To[i]))
 	}

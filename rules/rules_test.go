@@ -15,6 +15,7 @@ var sinks = []rules.Sink{
 	{Name: "standing", Kind: "kafka", Topic: "standing-topic"},
 	{Name: "file", Kind: "file"},
 	{Name: "out", Kind: "stdout"},
+	{Name: "ordered", Kind: "file", Order: "{m}"},
 }
 
 // sequence numbers rules and outputs 1, 2, 3 ... as they come.

@@ -75,6 +75,7 @@ type scope struct {
 	captures  []capture
 	variables map[string]variable // also the slots, under the names the rewriter gave them
 	paths     codec.Paths
+	fields    []string // by slot: what a person calls the field
 	config    *conf.Config
 	env       types.Map        // the types of all that has a name
 	literals  map[string]int64 // names that stand for integers, see wideLiterals

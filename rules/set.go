@@ -27,9 +27,13 @@ import (
 	"github.com/penstock/penstock/internal/problem"
 )
 
-// A Sink is what rules must know of a sink: its name, its kind (kafka, file or
-// stdout), and for Kafka the topic of outputs that name none, "" for none.
-type Sink struct{ Name, Kind, Topic string }
+// A Sink is what rules must know of a sink.
+type Sink struct {
+	Name  string `json:"name"`
+	Kind  string `json:"kind"`            // kafka, file or stdout
+	Topic string `json:"topic,omitempty"` // Kafka: the topic of outputs that name none, "" for none
+	Order string `json:"order,omitempty"` // the template `delivery.order`, "" for {client}/{topic}; unused by Kafka
+}
 
 // A Set is some rules, compiled. Number it once before use; after that it is
 // safe for concurrent use.
@@ -45,15 +49,17 @@ type Set struct {
 }
 
 // Compile compiles rules. The paths of its problems are relative to the list of
-// rules (`[0].to[1].topic`); offsets point into the text of expressions and
-// templates. The Set is nil when there are any.
+// rules (`[0].to[1].topic`), or `sinks[2].order` for the order template of a
+// sink; offsets point into the text of expressions and templates. The Set is
+// nil when there are any.
 func Compile(cfgs []Config, sinks []Sink) (*Set, problem.List) {
 	s := &Set{defaultAck: message.Ack{Level: message.AckStored}}
 	var problems problem.List
 	functions := conf.FunctionsTable(functionTable())
 	first := map[string]int{}
+	orders := newOrders(sinks, functions)
 	for i := range cfgs {
-		c := ruleCompiler{config: &cfgs[i], sinks: sinks, functions: functions}
+		c := ruleCompiler{config: &cfgs[i], sinks: sinks, functions: functions, orders: orders}
 		c.compile()
 		path := fmt.Sprintf("[%d]", i)
 		if j, ok := first[cfgs[i].Name]; ok && cfgs[i].Name != "" {
@@ -65,6 +71,7 @@ func Compile(cfgs []Config, sinks []Sink) (*Set, problem.List) {
 		s.warnings = append(s.warnings, c.warnings.Under(path)...)
 		s.rules = append(s.rules, c.rule)
 	}
+	problems = append(problems, orders.finish()...)
 	if len(problems) > 0 {
 		return nil, problems
 	}
@@ -107,10 +114,7 @@ func (s *Set) Number(assign func(kind, key string) (uint32, error)) error {
 }
 
 func (s *Set) enter(r *rule, number uint32) {
-	ack := s.defaultAck
-	if r.ackSet {
-		ack = r.ack
-	}
+	ack := r.ackOr(s.defaultAck)
 	for i := range r.filters {
 		s.index.add(&r.filters[i], number, ack)
 	}
@@ -120,8 +124,8 @@ func (s *Set) enter(r *rule, number uint32) {
 func (s *Set) Name(number uint32) string { return s.names[number] }
 
 // Want appends the numbers of the rules whose `from` matches the topic to dst,
-// each once, and returns the strongest ack among them, received when there are
-// none. It allocates nothing but what dst lacks.
+// each once, and returns the strongest ack among them (I1), received when there
+// are none. It allocates nothing but what dst lacks.
 func (s *Set) Want(topic string, dst []uint32) ([]uint32, message.Ack) {
 	return s.index.find(topic, dst)
 }

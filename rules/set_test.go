@@ -14,7 +14,7 @@ import (
 
 func TestWant(t *testing.T) {
 	rule := func(name, ack string, from ...string) rules.Config {
-		return rules.Config{Name: name, From: from, Ack: ack, To: []rules.OutputConfig{{Sink: "file"}}}
+		return rules.Config{Name: name, From: from, Ack: rules.AckConfig{Level: ack}, To: []rules.OutputConfig{{Sink: "file"}}}
 	}
 	set := compile(t,
 		rule("a", "received", "plant/{line}/#"), // 1

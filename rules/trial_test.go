@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/penstock/penstock/rules"
 )
 
@@ -65,6 +67,70 @@ func TestTrialsPass(t *testing.T) {
 		},
 	)
 	if got := results(t, cfg); got != "" {
+		t.Error(got)
+	}
+}
+
+// A test can expect a tombstone, and takes neither an empty value nor the text
+// null for one.
+func TestTrialsOfTombstones(t *testing.T) {
+	cfg := rules.Config{
+		Name: "r", From: []string{"#"},
+		To: []rules.OutputConfig{{Sink: "kafka", Topic: "t", Value: "payload.v", Tombstone: true}},
+	}
+	expect := func(name string, payload, value any) {
+		cfg.Tests = append(cfg.Tests, rules.TestConfig{
+			Name: name, Given: rules.GivenList{{Topic: "a", Payload: payload}}, Expect: []rules.ExpectConfig{{Value: value}},
+		})
+	}
+	null, empty, word := map[string]any{}, map[string]any{"v": ""}, map[string]any{"v": "null"}
+	expect("null", null, rules.Tombstone{})
+	expect("not given", null, nil)
+	expect("null for empty", null, "")
+	expect("null for the text", null, "null")
+	expect("null for a map", null, map[string]any{"a": 1})
+	expect("empty", empty, "")
+	expect("empty for null", empty, rules.Tombstone{})
+	expect("text", word, "null")
+	expect("text for null", word, rules.Tombstone{})
+	const want = `[0].tests[2] null for empty
+output 1: value
+  - 
+  + null (a tombstone)
+[0].tests[3] null for the text
+output 1: value
+  - null
+  + null (a tombstone)
+[0].tests[4] null for a map
+output 1: value
+  - {"a":1}
+  + null (a tombstone)
+[0].tests[6] empty for null
+output 1: value
+  - null (a tombstone)
+  + 
+[0].tests[8] text for null
+output 1: value
+  - null (a tombstone)
+  + null`
+	if diff := cmp.Diff(want, results(t, cfg)); diff != "" {
+		t.Error(diff)
+	}
+	cfg.Tests = []rules.TestConfig{{Given: rules.GivenList{{Topic: "b", Payload: "no JSON"}}, Expect: []rules.ExpectConfig{{Value: rules.Tombstone{}}}}}
+	if got := results(t, cfg); !strings.Contains(got, "- value: null (a tombstone)") {
+		t.Error(got)
+	}
+}
+
+// The tests of a shadow rule work like those of any other.
+func TestTrialsOfShadowRules(t *testing.T) {
+	cfg := trialRule(
+		rules.TestConfig{Given: given(map[string]any{"temp": 91}), Expect: []rules.ExpectConfig{{Sink: new("kafka"), Key: new("press")}}},
+		rules.TestConfig{Given: given("x"), Expect: []rules.ExpectConfig{{Error: new("invalid JSON")}}},
+		rules.TestConfig{Given: given(map[string]any{"temp": 91})},
+	)
+	cfg.Shadow = true
+	if got := results(t, cfg); !strings.HasPrefix(got, "[0].tests[2]") {
 		t.Error(got)
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func due(a *session.Acks, stored uint64) (ids []uint16) {
-	for k, ok := a.Pop(stored); ok; k, ok = a.Pop(stored) {
+	for k, ok := a.Pop(stored, 0); ok; k, ok = a.Pop(stored, 0) {
 		ids = append(ids, k.ID)
 	}
 	return ids
@@ -33,7 +33,7 @@ func TestAcksModel(t *testing.T) {
 			"store": func(t *rapid.T) {
 				stored += rapid.Uint64Range(0, 5).Draw(t, "stored")
 				for {
-					k, ok := a.Pop(stored)
+					k, ok := a.Pop(stored, 0)
 					if want := len(model) > 0 && model[0].Offset <= stored; ok != want {
 						t.Fatalf("pop: %v, want %v", ok, want)
 					}
@@ -61,16 +61,16 @@ func TestAcksModel(t *testing.T) {
 	})
 }
 
-// A resend joins the offset of the first (C11).
-func TestJoin(t *testing.T) {
+// A resend joins the offset of the first (C11), and what became of it since.
+func TestRejoin(t *testing.T) {
 	var a session.Acks
 	a.Wait(session.Ack{Offset: 1, Hash: 11, ID: 1})
-	a.Wait(session.Ack{Offset: 2, Hash: 22, ID: 2})
+	a.Wait(session.Ack{Offset: 2, Hash: 22, ID: 2, Delivery: true})
 	a.Wait(session.Ack{Offset: 3, ID: 3, Kind: session.PubRec})
-	if offset, ok := a.Join(2, 22); !ok || offset != 2 {
-		t.Errorf("got %d, %v", offset, ok)
+	if !a.Knows(2, 22) {
+		t.Error("what waits is not known")
 	}
-	if _, ok := a.Join(2, 23); ok {
+	if a.Knows(2, 23) {
 		t.Error("another payload joined")
 	}
 	if !a.Waits(2, session.PubAck) || a.Waits(3, session.PubAck) || !a.Waits(3, session.PubRec) {
@@ -80,15 +80,16 @@ func TestJoin(t *testing.T) {
 	if a.Len() != 0 || a.PubAcks() != 0 || a.Waits(1, session.PubAck) {
 		t.Error("something waits without a connection")
 	}
-	if offset, ok := a.Join(1, 11); !ok || offset != 1 {
-		t.Errorf("after a reconnect: %d, %v", offset, ok)
+	a.Resolve(2, session.Delivered)
+	if k, ok := a.Rejoin(2, 22); !ok || k.Offset != 2 || k.Outcome != session.Delivered {
+		t.Errorf("after a reconnect: %+v, %v", k, ok)
 	}
-	if _, ok := a.Join(1, 11); ok {
+	if _, ok := a.Rejoin(2, 22); ok {
 		t.Error("joined twice")
 	}
-	a.Forget(2)
-	if _, ok := a.Join(2, 22); ok {
-		t.Error("joined after its identifier was used anew")
+	a.Forget(1)
+	if a.Knows(1, 11) {
+		t.Error("known after its identifier was used anew")
 	}
 }
 
@@ -100,7 +101,7 @@ func TestDetachBound(t *testing.T) {
 	a.Detach(true, 2)
 	var known []uint16
 	for id := uint16(1); id <= 5; id++ {
-		if _, ok := a.Join(id, 0); ok {
+		if a.Knows(id, 0) {
 			known = append(known, id)
 		}
 	}
@@ -109,7 +110,7 @@ func TestDetachBound(t *testing.T) {
 	}
 	a.Wait(session.Ack{Offset: 9, ID: 9})
 	a.Detach(false, 2)
-	if _, ok := a.Join(9, 0); ok || due(&a, 100) != nil {
+	if a.Knows(9, 0) || due(&a, 100) != nil {
 		t.Error("kept for a session that ended")
 	}
 }
@@ -119,10 +120,12 @@ func TestInbound(t *testing.T) {
 	if _, known := in.Receive(1); known || in.Release(1) {
 		t.Error("an empty one knows 1")
 	}
-	in.Accept(1, 7)
-	in.Accept(2, 0)
-	if offset, known := in.Receive(1); !known || offset != 7 || in.Len() != 2 {
-		t.Errorf("got %d, %v", offset, known)
+	in.Accept(1, session.Receipt{Offset: 7, Delivery: true})
+	in.Accept(2, session.Receipt{})
+	in.Resolve(7, session.Failed)
+	in.Resolve(8, session.Failed)
+	if r, known := in.Receive(1); !known || r.Offset != 7 || r.Outcome != session.Failed || in.Len() != 2 {
+		t.Errorf("got %+v, %v", r, known)
 	}
 	if !in.Release(1) || in.Release(1) {
 		t.Error("released once")

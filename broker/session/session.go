@@ -6,7 +6,7 @@
 // milliseconds. It is not safe for concurrent use.
 //
 //	publisher            Inbound            Outbound           subscriber
-//	PUBLISH 1 ──▶ Join ─▶ Acks ─▶ PUBACK    Begin ──▶ PUBLISH 1 ──▶ Ack
+//	PUBLISH 1 ──▶ Knows ▶ Acks ─▶ PUBACK    Begin ──▶ PUBLISH 1 ──▶ Ack
 //	PUBLISH 2 ──▶ Receive, Accept ▶ PUBREC  Begin ──▶ PUBLISH 2 ──▶ Rec
 //	PUBREL    ──▶ Release ───────▶ PUBCOMP           PUBREL    ──▶ Comp
 package session
@@ -50,6 +50,18 @@ func (s *Session) Close(now int64, acks int) (ends int64) {
 		s.ends = now + 1000*int64(s.Expiry)
 	}
 	return s.ends
+}
+
+// Resolve notes whether the message at an offset in the journal was delivered
+// (C13), for the acknowledgement that waits for it, on this connection or the
+// next.
+func (s *Session) Resolve(offset uint64, delivered bool) {
+	o := Failed
+	if delivered {
+		o = Delivered
+	}
+	s.Inbound.Resolve(offset, o)
+	s.Acks.Resolve(offset, o)
 }
 
 // Ended reports whether the session's expiry has passed since its connection

@@ -18,6 +18,7 @@ import (
 	"github.com/penstock/penstock/broker/packet"
 	"github.com/penstock/penstock/internal/factory"
 	"github.com/penstock/penstock/internal/kafkatest"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
 const (
@@ -152,25 +153,20 @@ func checkAccount(t *testing.T, p *process, dir string, f *crashFactory, got kaf
 
 type letterCount struct{ messages, ids int }
 
-// deadLetters reads the dead-letter file: every undecodable payload is there.
+// deadLetters reads the dead letters: every undecodable payload is there.
 func deadLetters(t *testing.T, dir string) letterCount {
 	t.Helper()
-	file, err := os.Open(filepath.Join(dir, "data", "dead-letters.jsonl"))
+	view, err := deadletter.OpenReadOnly(filepath.Join(dir, "data", deadletter.FolderName), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	defer view.Close()
 	payloads, ids := map[string]bool{}, map[string]bool{}
-	s := bufio.NewScanner(file)
-	for s.Scan() {
-		var letter struct {
-			ID     string
-			Record struct{ Topic, Payload string }
+	for letter, err := range view.List(deadletter.Filter{}) {
+		if err != nil || letter.Record == nil || letter.Record.Payload == nil {
+			t.Fatalf("dead letter %+v: %v", letter, err)
 		}
-		if err := json.Unmarshal(s.Bytes(), &letter); err != nil {
-			t.Fatalf("dead letter %s: %v", s.Text(), err)
-		}
-		payloads[letter.Record.Topic+letter.Record.Payload] = true
+		payloads[letter.Record.Topic+*letter.Record.Payload] = true
 		ids[letter.ID] = true
 	}
 	return letterCount{len(payloads), len(ids)}

@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 
@@ -24,6 +23,7 @@ import (
 	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/pipelines"
+	"github.com/penstock/penstock/pipelines/deadletter"
 	"github.com/penstock/penstock/rules"
 )
 
@@ -46,11 +46,14 @@ func (e *EnvironmentError) Unwrap() error { return e.Err }
 type App struct {
 	log     *slog.Logger
 	journal *journal.Journal
-	dead    *pipelines.DeadLetters
+	dead    *deadletter.Store
 	sinks   []bridges.Sink
 	lanes   []*pipelines.Lane
-	broker  *broker.Server
-	closers []closer // in the order they were opened
+	feeds   []pipelines.Feed // of the lanes
+	// receipts are what publishers wait for whose rule says delivered.
+	receipts *pipelines.Receipts
+	broker   *broker.Server
+	closers  []closer // in the order they were opened
 }
 
 type closer struct {
@@ -61,7 +64,7 @@ type closer struct {
 // New opens the journal and the dead letters, builds a lane for each sink and
 // binds the listeners. Its errors are EnvironmentErrors.
 func New(o Options) (*App, error) {
-	a := &App{log: o.Log}
+	a := &App{log: o.Log, receipts: pipelines.NewReceipts()}
 	if err := a.open(o); err != nil {
 		return nil, &EnvironmentError{errors.Join(err, a.close())}
 	}
@@ -70,6 +73,9 @@ func New(o Options) (*App, error) {
 
 func (a *App) open(o Options) error {
 	if err := a.openJournal(o.Config.Journal); err != nil {
+		return err
+	}
+	if err := a.openDeadLetters(&o.Config); err != nil {
 		return err
 	}
 	if err := o.Rules.Number(a.journal.Number); err != nil {
@@ -91,10 +97,15 @@ func (a *App) openJournal(c journal.Config) error {
 		return fmt.Errorf("open journal %s: %w", c.Dir, err)
 	}
 	a.closers = append(a.closers, closer{"journal", a.journal.Close})
-	path := filepath.Join(c.Dir, "dead-letters.jsonl")
-	a.dead, err = pipelines.OpenDeadLetters(pipelines.DeadLetterOptions{Path: path, Log: a.log})
-	if err != nil {
-		return fmt.Errorf("open dead letters %s: %w", path, err)
+	return nil
+}
+
+func (a *App) openDeadLetters(c *config.Config) error {
+	o := c.DeadLetters.Options(c.Journal.Dir)
+	o.Log = a.log
+	var err error
+	if a.dead, err = deadletter.Open(o); err != nil {
+		return err
 	}
 	a.closers = append(a.closers, closer{"dead letters", a.dead.Close})
 	return nil
@@ -111,21 +122,37 @@ func (a *App) openLane(c *config.SinkConfig, o Options) error {
 		return err
 	}
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{
-		Name: c.Name, Number: number, Journal: pipelines.FromJournal(a.journal), Evaluator: o.Rules.Evaluator(c.Name),
-		Sink: sink, Delivery: c.Delivery, DeadLetters: a.dead, RuleName: o.Rules.Name,
-		Log: a.log.With(slog.String("lane", c.Name)),
+		Name: c.Name, Number: number, Journal: pipelines.FromJournal(a.journal),
+		Evaluators: func() pipelines.Evaluator { return o.Rules.Evaluator(c.Name) },
+		Sink:       sink, Delivery: c.Delivery, DeadLetters: a.dead, RuleName: o.Rules.Name,
+		Receipts: a.receipts, Log: a.log.With(slog.String("lane", c.Name)),
 	})
 	if err != nil {
 		return err
 	}
 	a.sinks, a.lanes = append(a.sinks, sink), append(a.lanes, lane)
+	a.feeds = append(a.feeds, feed(number, c.Name, o.Rules))
 	return nil
 }
 
+// feed says which rules feed a lane, and for which of them somebody may wait.
+func feed(lane uint32, sink string, set *rules.Set) pipelines.Feed {
+	f := pipelines.Feed{Lane: lane, Name: sink}
+	for _, r := range set.Lanes()[sink] {
+		f.Rules = append(f.Rules, r.Number)
+		if r.Delivered && r.Required {
+			f.Required = append(f.Required, r.Number)
+		}
+	}
+	return f
+}
+
 func (a *App) openBroker(o Options) error {
+	intake := pipelines.NewIntake(a.journal, a.receipts)
+	intake.Swap(pipelines.Routing{Want: o.Rules.Want, Feeds: a.feeds})
 	var err error
 	a.broker, err = broker.New(broker.Options{
-		Listeners: o.Config.Listeners, Auth: o.Config.Auth, Intake: o.Rules, Log: a.journal, Logger: a.log,
+		Listeners: o.Config.Listeners, Auth: o.Config.Auth, Intake: intake, Logger: a.log,
 	})
 	return err
 }

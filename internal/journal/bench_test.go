@@ -213,3 +213,61 @@ func fillBench(b *testing.B, j *journal.Journal, count int) (last uint64) {
 	stored(b, j, last)
 	return last
 }
+
+// BenchmarkCompression appends as fast as the disk allows, from 64 writers in
+// bursts of 16, with and without compression, and says what an entry takes on
+// disk. The payloads are like those of a sensor: JSON, each another one.
+func BenchmarkCompression(b *testing.B) {
+	for _, compression := range []string{journal.CompressionNone, journal.CompressionZstd} {
+		b.Run(compression, func(b *testing.B) {
+			j := openWith(b, journal.Options{Dir: filepath.Join(b.TempDir(), "j"), Compression: compression})
+			awaitSpare(b, j)
+			w := newWatermark(j)
+			before := j.Stats()
+			b.ReportAllocs()
+			b.ResetTimer()
+			var done sync.WaitGroup
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			for n := range 64 {
+				done.Go(func() { appendBursts(b, j, w, n, &left) })
+			}
+			done.Wait()
+			b.StopTimer()
+			after := j.Stats()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "appends/s")
+			b.ReportMetric(float64(after.Used-before.Used)/float64(after.Next-before.Next), "B/append")
+		})
+	}
+}
+
+const burst = 16
+
+func appendBursts(b *testing.B, j *journal.Journal, w *watermark, writer int, left *atomic.Int64) {
+	e := make([]journal.Entry, burst)
+	for i := range e {
+		e[i] = journal.Entry{Message: benchMessage(), Rules: []uint32{1}}
+		e[i].Message.Payload = make([]byte, 0, 256)
+	}
+	for n := 0; left.Add(-burst) > -burst; n++ {
+		for i := range e {
+			m := e[i].Message
+			m.Payload = sensorJSON(m.Payload[:0], writer, n*burst+i)
+		}
+		first, err := j.Append(e)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		w.wait(first + burst - 1)
+	}
+}
+
+// sensorJSON is a reading of some 200 bytes.
+func sensorJSON(b []byte, machine, n int) []byte {
+	x := uint64(n)*0x9e3779b97f4a7c15 + uint64(machine)
+	return fmt.Appendf(b, `{"machine":"press-%03d","seq":%d,"temp":%d.%02d,"pressure":%d.%03d,"vibration":%d,"rpm":%d,`+
+		`"state":"run","order":"A-%06d","operator":"shift-%d","quality":{"ok":%d,"scrap":%d},"energy_kwh":%d.%d}`,
+		machine, n, 40+x%50, x>>8%100, 2+x>>16%5, x>>24%1000, x>>32%400, 800+x>>40%700,
+		n/1000, n%3, x>>12%5000, x>>20%40, x>>28%300, x>>36%10)
+}

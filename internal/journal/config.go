@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -16,10 +17,13 @@ const DefaultBytes = 10 << 30
 
 // Config is the top-level key `journal`.
 type Config struct {
-	Dir      string        `koanf:"dir"`                    // reaches here absolute
-	MaxBytes int64         `koanf:"max_bytes" unit:"bytes"` // bound of everything in Dir; 0 = 10 GiB
-	Sync     string        `koanf:"sync"`                   // group (default), off, or an interval such as 100ms
-	Keep     time.Duration `koanf:"keep"`                   // how long delivered messages stay for replay; 0: not
+	Dir      string `koanf:"dir"`                    // reaches here absolute
+	MaxBytes int64  `koanf:"max_bytes" unit:"bytes"` // bound of everything in Dir; 0 = 10 GiB
+	Sync     string `koanf:"sync"`                   // group (default), off, or an interval such as 100ms
+
+	Keep        time.Duration `koanf:"keep"`        // how long what is delivered stays for a replay; 0 = not at all
+	Compression string        `koanf:"compression"` // none (default) or zstd, of what is written from now on
+	Record      []string      `koanf:"record"`      // topic filters of messages to store even when no rule wants them
 }
 
 // Validate returns every problem of the configuration.
@@ -37,13 +41,23 @@ func (c Config) Validate() problem.List {
 		list = append(list, p)
 	}
 	if c.Keep < 0 {
-		list = append(list, problem.New("keep", "must not be negative").WithHint("leave it out to keep nothing after delivery"))
+		list = append(list, problem.New("keep", "keep may not be negative"))
+	}
+	if c.Compression != "" && !slices.Contains(compressions, c.Compression) {
+		p := problem.New("compression", "%q is neither none nor zstd", c.Compression)
+		if near := problem.DidYouMean(strings.ToLower(c.Compression), compressions); near != "" {
+			p = p.WithHint("%s", near)
+		}
+		list = append(list, p)
 	}
 	return list
 }
 
+// compressions is the values of the key `compression`.
+var compressions = []string{CompressionNone, CompressionZstd}
+
 // Options returns what Open needs of a configuration that Validate passed.
 func (c Config) Options() Options {
 	sync, _ := ParseSync(c.Sync)
-	return Options{Dir: c.Dir, MaxBytes: c.MaxBytes, Sync: sync, Keep: c.Keep}
+	return Options{Dir: c.Dir, MaxBytes: c.MaxBytes, Sync: sync, Keep: c.Keep, Compression: c.Compression}
 }

@@ -30,6 +30,7 @@ type history struct {
 	epoch  uint32
 	count  int
 	weak   bool // sync is not group: nothing need survive, all else holds
+	packed bool // this life writes compressed blocks
 }
 
 // name is what stays of a message id within one journal.
@@ -80,6 +81,7 @@ func TestCrashAtEverySync(t *testing.T) {
 // live runs a journal through random operations, checks every photo taken,
 // and returns one of them for the next life to begin with.
 func (h *history) live(mem *fault.Mem) *fault.Mem {
+	h.packed = rapid.Bool().Draw(h.t, "zstd")
 	l := &life{
 		history: h, mem: mem, in: fault.Inject(mem),
 		every: rapid.IntRange(1, 5).Draw(h.t, "every"), seed: rapid.Uint64().Draw(h.t, "seed"),
@@ -136,6 +138,9 @@ func (l *life) open() {
 	o := journal.Options{Dir: dir, FS: l.in, MaxBytes: 8 << 20, SegmentBytes: 4 << 10}
 	if l.weak {
 		o.Sync = journal.SyncOff
+	}
+	if l.packed {
+		o.Compression = journal.CompressionZstd
 	}
 	j, err := journal.Open(o)
 	for tries := 0; err != nil && tries < 3; tries++ {
@@ -291,6 +296,7 @@ func (h *history) check(p photo) {
 	defer j.Close()
 	c, _ := j.Cursor(crashLane) // what it has settled may be gone
 	got := h.readAll(j)
+	h.checkArchive(p, got, c)
 	for n, s := range h.given {
 		acked := !h.weak && h.acked[n] || !h.weak && n.epoch == h.epoch && n.offset <= p.stored
 		if back, ok := got[n]; acked && !ok && !settles(c, n.offset) {

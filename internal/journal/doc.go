@@ -46,12 +46,18 @@
 //	| first offset                    | bytes of      | number of     | 48
 //	|                                 | frames        | frames        |
 //	+---------------------------------+---------------+---------------+
-//	| 0                                               | CRC32C of it  | 64
+//	| bytes of      | CRC32C of     | 0               | CRC32C of the | 64
+//	| frames, flag 4| them, flag 4  |                 | header        |
 //	+-------------------------------------------------+---------------+
 //	| frame | frame | ...
 //
-// ver is 1. flag 1: the frame is the segment's state. flag 2: no frames, the
-// journal was closed in order. The synced offset is the highest one that was
+// ver is 2; 1 knew no compressed blocks. flag 1: the frame is the segment's
+// state. flag 2: no frames, the journal was closed in order. flag 4: what
+// follows the header is the frames compressed with zstd, "bytes of frames" as
+// stored, filled up to a multiple of 8; then the header also says how many
+// bytes the frames are, 16 MiB at most, and the checksum of what is stored.
+// They unpack to just what would stand there without compression. A block is
+// compressed from 1 KiB of frames on, if that saves an eighth. The synced offset is the highest one that was
 // synced before this block was written: a bad place at or below the highest
 // such offset is damage, which is set aside, and reading goes on behind it;
 // one above it is the torn tail (C3).
@@ -69,7 +75,7 @@
 //
 // The checksums of a segment are seeded with its id, so that neither another
 // segment's bytes nor a payload made to look like a frame pass for a frame of
-// it. Kinds: 1 message, 2 state, 3 number, 4 cursor; others are skipped.
+// it. Kinds: 1 message, 2 state, 3 number, 4 cursor, 8 tick; others are skipped.
 //
 // A section is a kind (1 byte), a length (uvarint) and as many bytes. Readers
 // skip sections they do not know, and those that would be empty are left out.
@@ -81,6 +87,7 @@
 //	          8 payload
 //	number    1 number (4)   2 kind   3 key
 //	cursor    1 lane (4)   2 low (8)   3 settled: pairs of uvarints: gap, length - 1   4 counters
+//	tick      1 received (8, Unix ms)
 //	state     1 highest offset given out (8)   2 newest received (8)   3 highest number (4)
 //	          4 a number's sections   5 a cursor's sections
 package journal

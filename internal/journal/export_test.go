@@ -3,6 +3,7 @@ package journal
 import (
 	"bytes"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 )
 
@@ -14,6 +15,15 @@ func SetVersion(b []byte, segment uint64, version byte) {
 	le.PutUint32(b[60:], blockSum(b, segment))
 }
 
+// SetVersions writes another version into every block of a segment image.
+func SetVersions(b []byte, segment uint64, version byte) {
+	for at := 0; at+blockHead <= len(b); at += 8 {
+		if _, _, ok := parseBlock(b[at:], segment); ok {
+			SetVersion(b[at:], segment, version)
+		}
+	}
+}
+
 // SegmentID is the id in a segment's file name.
 func SegmentID(name string) uint64 { return parseSegment("", name).id }
 
@@ -22,6 +32,7 @@ func SegmentID(name string) uint64 { return parseSegment("", name).id }
 func ScanAll(b []byte, base, id uint64, f func(frame []byte)) (bad int, err error) {
 	s := newSegment("", base, 1, id, false)
 	sc := newScan(bytes.NewReader(b), s, 0, int64(len(b)))
+	sc.reuse = true
 	sc.bad = func(int64, int64, uint64, *item) { bad++ }
 	for {
 		run, err := sc.next()
@@ -42,8 +53,7 @@ func Restamp(b []byte, id uint64) {
 		switch {
 		case le.Uint32(b[at:]) == blockMagic && len(b)-at >= blockHead:
 			le.PutUint64(b[at+16:], id)
-			le.PutUint32(b[at+60:], blockSum(b[at:], id))
-			at += blockHead
+			at += restampBody(b[at:], id)
 		case frameFits(b[at:]) && align(frameSize(b[at:])) <= len(b)-at:
 			stampFrame(b[at:at+frameSize(b[at:])], seed(id))
 			at += align(frameSize(b[at:]))
@@ -52,6 +62,21 @@ func Restamp(b []byte, id uint64) {
 		}
 	}
 }
+
+// restampBody repairs the checksums of a block and returns how far to go on.
+func restampBody(b []byte, id uint64) int {
+	n := blockHead
+	h := blockHeader{length: le.Uint32(b[40:])}
+	if size := h.packed(); b[5]&flagZstd != 0 && size <= int64(len(b)) {
+		n = int(size)
+		le.PutUint32(b[52:], crc32.Update(seed(id), castagnoli, b[blockHead:blockHead+int(h.length)]))
+	}
+	le.PutUint32(b[60:], blockSum(b, id))
+	return n
+}
+
+// MaxPacked is what a compressed block may unpack to.
+const MaxPacked = maxPacked
 
 // FrameOf is a Frame of raw bytes, as a scan finds them.
 func FrameOf(b []byte) Frame { return Frame{b: b} }

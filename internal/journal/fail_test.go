@@ -174,7 +174,7 @@ func TestLocked(t *testing.T) {
 func TestNewerVersion(t *testing.T) {
 	fs, _ := written(t)
 	segments := files(t, fs, ".seg")
-	setVersion(t, fs, segments[len(segments)-1], 2)
+	setVersion(t, fs, segments[len(segments)-1], 3)
 	if _, err := journal.Open(journal.Options{Dir: dir, FS: fs}); !errors.Is(err, journal.ErrVersion) {
 		t.Fatalf("open: %v", err)
 	}

@@ -9,7 +9,7 @@ import (
 const (
 	frameHead = 24
 	blockHead = 64
-	version   = 1
+	version   = 2 // 1 knew no compressed blocks; both are read
 
 	// blockMagic reads "PBLK" in the file. It is larger than any frame's size,
 	// which stands in the same place.
@@ -30,6 +30,7 @@ const (
 	kindFooter   kind = 5  // what is in a sealed segment (C5)
 	kindForget   kind = 6  // a lane's cursor was dropped (C16)
 	kindSaved    kind = 7  // a small named state (C21)
+	kindTick     kind = 8  // time went on (C21)
 	kindChange   kind = 9  // state without a message (C1)
 	kindSnapshot kind = 10 // of one shard of the state outside the journal (C5)
 )

@@ -18,6 +18,7 @@ type Options struct {
 	Dir          string
 	MaxBytes     int64 // bound of everything in Dir; 0: 10 GiB
 	Sync         Sync
+	Compression  string        // CompressionNone ("" too) or CompressionZstd, of what is written from now on
 	SegmentBytes int64         // 0: a 32nd of MaxBytes, at most 64 MiB
 	TailBytes    int64         // memory kept for readers that keep up; 0: 64 MiB
 	Keep         time.Duration // how long segments stay for replay after nobody is owed anything in them
@@ -28,6 +29,8 @@ type Options struct {
 	FS            fault.FS         // nil: the operating system's
 	Log           *slog.Logger     // nil: nothing is logged
 	Clock         func() time.Time // nil: the system's
+	// OnSync is told what each sync of a commit took, by the committer; nil: nobody.
+	OnSync func(time.Duration)
 }
 
 // The defaults and bounds of Options.
@@ -47,7 +50,9 @@ type Journal struct {
 	fs            fault.FS
 	log           *slog.Logger
 	clock         func() time.Time
+	onSync        func(time.Duration)
 	mode          Sync
+	compression   string
 	keep          time.Duration
 	external      State
 	id            uint64
@@ -171,9 +176,12 @@ func newJournal(o Options) *Journal {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	if o.OnSync == nil {
+		o.OnSync = func(time.Duration) {}
+	}
 	j := &Journal{
-		dir: o.Dir, fs: o.FS, log: o.Log, clock: o.Clock, mode: o.Sync, maxBytes: o.MaxBytes,
-		keep: o.Keep, external: o.State, snapshotBytes: o.SnapshotBytes,
+		dir: o.Dir, fs: o.FS, log: o.Log, clock: o.Clock, onSync: o.OnSync, mode: o.Sync, maxBytes: o.MaxBytes,
+		compression: o.Compression, keep: o.Keep, external: o.State, snapshotBytes: o.SnapshotBytes,
 		limit: o.MaxBytes - o.MaxBytes/reservePart, segmentBytes: o.SegmentBytes,
 		maxEntry: int(min(maxFrame, o.MaxBytes/4)),
 		state:    newState(), numbering: map[numberKey]uint64{},
@@ -185,6 +193,7 @@ func newJournal(o Options) *Journal {
 	close(j.roomy)
 	j.drained = sync.NewCond(&j.mu)
 	j.cat.fs, j.tail.bound, j.w.j = o.FS, o.TailBytes, j
+	j.w.packer = newPacker(o.Compression)
 	j.damage.seen = map[string]bool{}
 	return j
 }

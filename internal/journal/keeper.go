@@ -99,7 +99,11 @@ func (j *Journal) measureFolder() {
 	}
 	var n int64
 	for _, e := range list {
-		if e.IsDir() || e.Name() == spareName || e.Name() == asideName || j.cat.owns(e.Name()) {
+		if e.IsDir() {
+			n += j.subfolder(e.Name())
+			continue
+		}
+		if e.Name() == spareName || e.Name() == asideName || j.cat.owns(e.Name()) {
 			continue
 		}
 		if info, err := e.Info(); err == nil {

@@ -43,13 +43,7 @@ func (j *Journal) assign(k numberKey) (n uint32, offset uint64, err error) {
 func (j *Journal) Names(kind string) map[string]uint32 {
 	j.stateMu.Lock()
 	defer j.stateMu.Unlock()
-	names := map[string]uint32{}
-	for k, n := range j.state.numbers {
-		if k.kind == kind {
-			names[k.key] = n
-		}
-	}
-	return names
+	return j.state.names(kind)
 }
 
 // apply has the state take in the frames of a stored block.

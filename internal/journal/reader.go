@@ -12,6 +12,8 @@ type Reader struct {
 	data []byte // the run being read: whole valid items from pos on
 	pos  int
 	next uint64 // the lowest offset not read yet
+	// kinds has a bit for each kind that TryNext returns.
+	kinds uint64
 
 	chunk   *chunk   // the run is in memory
 	segment *segment // the run is from disk
@@ -24,7 +26,7 @@ type Reader struct {
 
 // NewReader returns a reader of the messages from an offset on.
 func (j *Journal) NewReader(from uint64) *Reader {
-	r := &Reader{j: j, next: max(from, 1), signal: make(chan struct{}, 1)}
+	r := &Reader{j: j, next: max(from, 1), kinds: 1 << kindMessage, signal: make(chan struct{}, 1)}
 	r.at.Store(r.next)
 	j.readers.add(r)
 	return r
@@ -52,7 +54,7 @@ func (r *Reader) TryNext() (f Frame, ok bool, err error) {
 			}
 			r.pos += align(int(size))
 			offset := frameOffset(b)
-			if kind(b[20]) != kindMessage || offset < r.next {
+			if r.kinds&(1<<b[20]) == 0 || offset < r.next {
 				continue
 			}
 			r.next = offset + 1

@@ -63,6 +63,7 @@ func (r *recovery) folder() error {
 	}
 	for _, e := range list {
 		if e.IsDir() {
+			r.j.cat.foreign += r.j.subfolder(e.Name())
 			continue
 		}
 		if e.Name() == spareName || e.Name() == asideName {
@@ -312,7 +313,7 @@ func (r *recovery) trim(f fault.File, s *segment, sv *survey) (int64, error) {
 	}
 	cut := min(used, sv.tail(end))
 	if cut < used {
-		r.span = uint64(used-cut+frameHead-1) / frameHead
+		r.span = spanOf(used - cut)
 		r.j.setAside(s, cut, used, r.valid+1, asideTail)
 	}
 	if cut == end {

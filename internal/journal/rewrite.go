@@ -207,6 +207,7 @@ type rewriter struct {
 	block  []byte
 	first  uint64 // offset of the block's first frame
 	count  uint32
+	packer packer
 }
 
 func newRewriter(j *Journal, run []*segment) *rewriter {
@@ -220,7 +221,7 @@ func newRewriter(j *Journal, run []*segment) *rewriter {
 	s.limit.Store(last.limit.Load())
 	// What is before the first frame was passed over already, hence base - 1.
 	head := appendHeadBlocks(nil, j, s, s.base-1)
-	return &rewriter{j: j, s: s, limit: last.limit.Load(), head: head, block: make([]byte, blockHead, readBytes)}
+	return &rewriter{j: j, s: s, limit: last.limit.Load(), head: head, block: make([]byte, blockHead, readBytes), packer: newPacker(j.compression)}
 }
 
 // write makes the file and syncs it.
@@ -288,7 +289,7 @@ func (r *rewriter) flush() error {
 	h := r.header()
 	h.first, h.count, h.length = r.first, r.count, uint32(len(r.block)-blockHead)
 	h.put(r.block)
-	err := r.put(r.block)
+	err := r.put(r.packer.pack(r.block, h))
 	r.block, r.count = r.block[:blockHead], 0
 	return err
 }

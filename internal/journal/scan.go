@@ -11,18 +11,24 @@ import (
 const readBytes = 256 << 10
 
 // scan goes through the items of a segment - block headers and frames - in
-// runs of whole, valid ones. What is not valid it steps over and tells.
+// runs of whole, valid ones; a compressed block is a run of its own, as it was
+// before it was compressed. What is not valid it steps over and tells.
 type scan struct {
 	f       io.ReaderAt
 	segment uint64
 	seed    uint32
 	pos     int64  // the next item
+	runAt   int64  // where the run that was handed out last begins
 	end     int64  // nothing is read at or beyond it
 	limit   uint64 // frames from this offset on are void: the scan ends
 	last    uint64 // highest offset seen
 	blockAt int64  // end of the block the scan is in, 0 unknown
 	reuse   bool   // runs are overwritten by the next
-	buf     []byte
+	buf     []byte // what was read last, from bufAt on
+	bufAt   int64
+	lent    bool // a run is a part of buf
+	unpacker
+	unpacked // the run of a compressed block, while it is handed out
 
 	header func(at int64, h *blockHeader)             // may be nil
 	bad    func(from, to int64, last uint64, h *item) // may be nil
@@ -50,8 +56,12 @@ func (s *scan) next() ([]byte, error) {
 		n, need := s.valid(b)
 		switch {
 		case n > 0:
+			s.runAt = s.pos
 			s.pos += int64(n)
+			s.lent = true
 			return b[:n:n], nil
+		case s.run != nil:
+			return s.takeUnpacked(), nil
 		case s.pos >= s.end: // void from here
 			return nil, nil
 		case need > len(b) && int64(need) <= s.end-s.pos:
@@ -68,15 +78,16 @@ func (s *scan) next() ([]byte, error) {
 
 // read returns up to n bytes at pos, in memory of its own unless reuse is set.
 func (s *scan) read(pos int64, n int) ([]byte, error) {
+	if rest := s.rest(pos); rest != nil {
+		return rest, nil
+	}
 	n = int(min(int64(n), s.end-pos))
 	b := s.buf
-	if !s.reuse || cap(b) < n {
+	if s.lent && !s.reuse || cap(b) < n {
 		b = make([]byte, n)
 	}
-	if s.reuse {
-		s.buf = b
-	}
 	b = b[:n]
+	s.buf, s.bufAt, s.lent = b, pos, false
 	return b, readFull(s.f, b, pos)
 }
 
@@ -110,6 +121,12 @@ func readFull(f io.ReaderAt, b []byte, pos int64) error {
 // When there are none, need is the size of the first item if b cuts it.
 func (s *scan) valid(b []byte) (n, need int) {
 	for len(b)-n >= 8 {
+		if h, ok := s.compressed(b[n:]); ok {
+			if n == 0 {
+				need = s.unpack(b, &h)
+			}
+			return n, need
+		}
 		size, need := s.check(b[n:], s.pos+int64(n))
 		if size == 0 {
 			return n, need
@@ -269,7 +286,7 @@ func (s *scan) walk(f func(at int64, frame []byte) error) error {
 		if run == nil || err != nil {
 			return err
 		}
-		at := s.pos - int64(len(run))
+		at := s.runAt // a compressed block is alone in its run
 		for len(run) > 0 {
 			size := blockHead
 			if le.Uint32(run) == blockMagic {

@@ -176,7 +176,14 @@ func TestMovedWhileRead(t *testing.T) {
 // TestAllocates: appending and reading allocate nothing but, now and then, the
 // memory that blocks are carved from.
 func TestAllocates(t *testing.T) {
-	j := openWith(t, journal.Options{Dir: t.TempDir(), MaxBytes: 1 << 30, Sync: journal.SyncOff})
+	for _, compression := range []string{journal.CompressionNone, journal.CompressionZstd} {
+		t.Run(compression, func(t *testing.T) { allocates(t, compression) })
+	}
+}
+
+func allocates(t *testing.T, compression string) {
+	t.Helper()
+	j := openWith(t, journal.Options{Dir: t.TempDir(), MaxBytes: 1 << 30, Sync: journal.SyncOff, Compression: compression})
 	e := []journal.Entry{{Message: textMessage("x"), Rules: []uint32{1, 2}}}
 	append1 := func() {
 		if _, err := j.Append(e); err != nil {

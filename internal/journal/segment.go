@@ -258,11 +258,11 @@ func (c *catalog) remove(s *segment) error {
 	return err
 }
 
-// wrote notes a block at position at of s.
-func (c *catalog) wrote(s *segment, b *block, at int64) {
+// wrote notes a block of so many bytes at position at of s.
+func (c *catalog) wrote(s *segment, b *block, at, size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s.used += int64(b.to - b.from)
+	s.used += size
 	_ = frames(b.bytes(), func(f []byte) error {
 		s.facts.add(f, at)
 		return nil

@@ -142,6 +142,28 @@ func TestForeignFilesCount(t *testing.T) {
 	text(t, j, "x")
 }
 
+// TestSubfoldersCount: so does what is in folders of it, such as dead letters.
+func TestSubfoldersCount(t *testing.T) {
+	folder := t.TempDir()
+	letters := filepath.Join(folder, "dead-letters", "refused-1.jsonl")
+	if err := os.Mkdir(filepath.Dir(letters), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(letters, make([]byte, 960<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	j := openWith(t, journal.Options{Dir: folder, MaxBytes: 1 << 20, SegmentBytes: 16 << 10})
+	if _, err := j.Append([]journal.Entry{{Message: textMessage("x")}}); !errors.Is(err, journal.ErrFull) {
+		t.Fatalf("append: %v", err)
+	}
+	room := j.Room()
+	if err := os.Remove(letters); err != nil {
+		t.Fatal(err)
+	}
+	<-room
+	text(t, j, "x")
+}
+
 func TestTooLarge(t *testing.T) {
 	j := open(t, fault.NewMem())
 	if _, err := j.Append([]journal.Entry{{Message: textMessage(strings.Repeat("x", 1<<20))}}); !errors.Is(err, journal.ErrTooLarge) {

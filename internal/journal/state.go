@@ -90,6 +90,8 @@ func (s *state) apply(f []byte) error {
 		return s.applySaved(body)
 	case kindSnapshot:
 		return s.applySnapshot(f)
+	case kindTick:
+		return s.applyTick(f)
 	}
 	return nil
 }
@@ -186,6 +188,17 @@ func (s *state) loadSection(k byte, body []byte) error {
 		s.loadSnapshot(body)
 	}
 	return nil
+}
+
+// names returns the names of one kind that have numbers.
+func (s *state) names(kind string) map[string]uint32 {
+	names := map[string]uint32{}
+	for k, n := range s.numbers {
+		if k.kind == kind {
+			names[k.key] = n
+		}
+	}
+	return names
 }
 
 // Sections of a number frame.

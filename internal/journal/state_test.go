@@ -218,16 +218,16 @@ func TestConfig(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"never", "0ms", "2h", "100", "-1s", "1d", "99999999999999h", "1.5s", "grop"} {
-		problems := journal.Config{Sync: text, MaxBytes: 1}.Validate()
-		if len(problems) != 2 || problems[0].Path != "max_bytes" || problems[1].Path != "sync" {
+		problems := journal.Config{Sync: text, MaxBytes: 1, Compression: "zst"}.Validate()
+		if len(problems) != 3 || problems[2].Path != "compression" || problems[2].Hint == "" || problems[0].Path != "max_bytes" || problems[1].Path != "sync" {
 			t.Errorf("%q: %v", text, problems)
 		}
 	}
-	good := journal.Config{Dir: "d", Sync: "1s", MaxBytes: journal.MinBytes}
+	good := journal.Config{Dir: "d", Sync: "1s", MaxBytes: journal.MinBytes, Compression: "zstd"}
 	if p := good.Validate(); len(p) != 0 {
 		t.Error(p)
 	}
-	if o := good.Options(); o.Dir != "d" || o.MaxBytes != journal.MinBytes || o.Sync != journal.Sync(time.Second) {
+	if o := good.Options(); o.Dir != "d" || o.MaxBytes != journal.MinBytes || o.Sync != journal.Sync(time.Second) || o.Compression != journal.CompressionZstd {
 		t.Errorf("%+v", o)
 	}
 }

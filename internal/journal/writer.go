@@ -29,6 +29,7 @@ type writer struct {
 	written, shown int
 	dirty          bool // something was written since the last sync
 	head, foot     []byte
+	packer         packer
 }
 
 // flush writes all there is and, in groups, syncs it.
@@ -53,13 +54,13 @@ func (w *writer) flush() error {
 // write stamps a block for the active segment and writes it.
 func (w *writer) write(b *block) error {
 	w.own(b)
-	w.stamp(b)
-	data := b.bytes()
+	h := w.stamp(b)
+	data := w.packer.pack(b.bytes(), h)
 	w.dirty = true
 	if _, err := w.file.WriteAt(data, w.pos); err != nil {
 		return err
 	}
-	w.j.cat.wrote(w.active, b, w.pos)
+	w.j.cat.wrote(w.active, b, w.pos, int64(len(data)))
 	w.pos += int64(len(data))
 	w.j.used.Add(int64(len(data)))
 	w.j.grown.Add(int64(len(data)))
@@ -77,7 +78,7 @@ func (w *writer) own(b *block) {
 }
 
 // stamp fills the block's header and the checksums of its frames.
-func (w *writer) stamp(b *block) {
+func (w *writer) stamp(b *block) blockHeader {
 	data := b.bytes()
 	h := blockHeader{
 		journal: w.j.id, segment: w.active.id, synced: max(w.synced, w.floor),
@@ -90,6 +91,7 @@ func (w *writer) stamp(b *block) {
 		stampFrame(rest[:size], seed)
 		rest = rest[align(size):]
 	}
+	return h
 }
 
 // sync makes what was written durable; only then readers, and those who wait,
@@ -101,7 +103,9 @@ func (w *writer) sync() error {
 		if err := w.file.Datasync(); err != nil {
 			return err
 		}
-		w.j.syncTook.Store(int64(time.Since(start)))
+		took := time.Since(start)
+		w.j.syncTook.Store(int64(took))
+		w.j.onSync(took)
 		w.j.commits.Add(1)
 		w.dirty = false
 	}

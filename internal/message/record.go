@@ -121,4 +121,6 @@ type RuleError struct {
 	Err    error
 	// Drop: the rule says on_error: drop, so it is counted and not kept.
 	Drop bool
+	// Optional: the output says required: false, as in Record.
+	Optional bool
 }
