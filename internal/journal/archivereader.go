@@ -81,7 +81,7 @@ func (r *ArchiveReader) wants(b []byte) bool {
 		r.head = r.head || first
 		return first
 	}
-	if frameOffset(b) < r.next {
+	if frameKind(b) == kindFooter || frameOffset(b) < r.next {
 		return false
 	}
 	if frameOffset(b) <= r.a.certain {

@@ -119,7 +119,7 @@ func (l *claim) feeds(rules string) bool {
 // owes reports whether somebody may need a frame of the segment. It errs on
 // the side of yes.
 func (d *demand) owes(x *facts) bool {
-	if d.none && x.wanted() || d.needs <= x.last && x.count > 0 {
+	if d.none && x.wanted() || d.needs <= x.high {
 		return true
 	}
 	for i := range d.lanes {
@@ -165,7 +165,7 @@ func (d *demand) bytes(x *facts) int64 {
 		return 0
 	}
 	open := d.opened(x)
-	all := d.needs <= x.last
+	all := d.needs <= x.high
 	n := int64(0)
 	for i := range x.groups {
 		g := &x.groups[i]
@@ -212,10 +212,15 @@ func (d *demand) wants(f []byte) bool {
 	case kindChange, kindSnapshot:
 		return d.mark(stateMark{offset: offset, kind: frameKind(f)})
 	case kindTick:
-		return d.needs <= offset // what is evaluated again sees time go on as it did (C21)
+		return d.none || d.needs <= offset || d.behind(offset)
 	default:
 		return false // what it said is in the head of every later segment
 	}
+}
+
+// behind reports whether some lane has not come to an offset.
+func (d *demand) behind(offset uint64) bool {
+	return slices.ContainsFunc(d.lanes, func(l claim) bool { return l.low <= offset })
 }
 
 // owed reports whether a message is owed to a lane or to a checkpoint.

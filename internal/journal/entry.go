@@ -35,11 +35,6 @@ type Delivery struct {
 	Position uint64
 }
 
-// Size is the number of bytes that the entry takes in the journal, which is
-// what Frame.Size says of it later, and what it counts against the share of a
-// lane (C7).
-func (e *Entry) Size() int { return e.sizeOf() }
-
 // Sections of a message frame. What the journal itself looks at comes first:
 // meta, rules, deliveries, change; then the others in order.
 const (

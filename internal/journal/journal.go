@@ -52,6 +52,7 @@ type Journal struct {
 	clock         func() time.Time
 	onSync        func(time.Duration)
 	mode          Sync
+	compression   string
 	keep          time.Duration
 	external      State
 	id            uint64
@@ -83,10 +84,12 @@ type Journal struct {
 	roomy   chan struct{}
 	wake    chan struct{} // to the committer, capacity 1: buf.due was raised
 	kick    chan struct{} // to the keeper, capacity 1: look again
+	tidy    chan struct{} // to tidyLoop, capacity 1: look again
 	stop    chan struct{} // closed by Close
 
 	committed chan struct{} // closed when the committer ended
 	kept      chan struct{} // closed when the keeper ended
+	tidied    chan struct{} // closed when tidyLoop ended
 	closeErr  error         // of the committer, after committed
 
 	w        writer // belongs to the committer
@@ -178,12 +181,13 @@ func newJournal(o Options) *Journal {
 	}
 	j := &Journal{
 		dir: o.Dir, fs: o.FS, log: o.Log, clock: o.Clock, onSync: o.OnSync, mode: o.Sync, maxBytes: o.MaxBytes,
-		keep: o.Keep, external: o.State, snapshotBytes: o.SnapshotBytes,
+		compression: o.Compression, keep: o.Keep, external: o.State, snapshotBytes: o.SnapshotBytes,
 		limit: o.MaxBytes - o.MaxBytes/reservePart, segmentBytes: o.SegmentBytes,
 		maxEntry: int(min(maxFrame, o.MaxBytes/4)),
 		state:    newState(), numbering: map[numberKey]uint64{},
 		roomy: make(chan struct{}), wake: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		stop: make(chan struct{}), committed: make(chan struct{}), kept: make(chan struct{}),
+		tidied: make(chan struct{}), tidy: make(chan struct{}, 1),
 		lastSync: time.Now(),
 	}
 	close(j.roomy)
@@ -194,7 +198,7 @@ func newJournal(o Options) *Journal {
 	return j
 }
 
-// start recovers, begins the first segment of this epoch and the two
+// start recovers, begins the first segment of this epoch and the
 // goroutines of the journal.
 func (j *Journal) start() error {
 	if err := j.recover(); err != nil {
@@ -210,6 +214,7 @@ func (j *Journal) start() error {
 	j.published.Store(j.w.floor)
 	go j.commitLoop()
 	go j.keepLoop()
+	go j.tidyLoop()
 	return nil
 }
 
@@ -227,6 +232,7 @@ func (j *Journal) Close() error {
 	close(j.stop)
 	<-j.committed
 	<-j.kept
+	<-j.tidied
 	err := j.closeErr
 	if err == nil {
 		err = j.w.finish()

@@ -122,7 +122,7 @@ func (c *catalog) owns(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	named := func(s *segment) bool { return s.name() == name }
-	return c.beginning == name || slices.ContainsFunc(c.list, named) || slices.ContainsFunc(c.dying, named)
+	return c.beginning == name || c.naming == name || slices.ContainsFunc(c.list, named) || slices.ContainsFunc(c.dying, named)
 }
 
 // begin notes the file that is becoming a segment, "" for none.

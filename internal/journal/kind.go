@@ -17,8 +17,8 @@ const (
 	KindForget  = Kind(kindForget)  // a lane's cursor was dropped (C16)
 	KindSaved   = Kind(kindSaved)   // a small named state (C21)
 	KindTick    = Kind(kindTick)    // time went on (C21)
-	KindChange  = Kind(kindChange)  // state without a message (C1)
-	// KindSnapshot is a shard of the state outside the journal (C5).
+	KindChange  = Kind(kindChange)  // a change of the state outside the journal, without a message (C1)
+	// KindSnapshot is one shard of that state (C5).
 	KindSnapshot = Kind(kindSnapshot)
 )
 
@@ -26,7 +26,7 @@ const (
 // entry and never shown.
 var kindNames = [...]string{
 	KindMessage: "message", KindState: "state", KindNumber: "number", KindCursor: "cursor", KindForget: "forget",
-	KindSaved: "value", KindTick: "tick", KindChange: "change", KindSnapshot: "snapshot",
+	KindSaved: "saved", KindTick: "tick", KindChange: "change", KindSnapshot: "snapshot",
 }
 
 // String returns the kind's name as commands print it.

@@ -92,7 +92,7 @@ func TestRulesSayWhatIsOwed(t *testing.T) {
 	}
 	j = openWith(t, small(mem))
 	check(j)
-	settle(t, j, dead, journal.Cursor{Low: early, Settled: []journal.Range{{First: early + 1, Last: last}}, Rules: []uint32{7}})
+	settle(t, j, dead, journal.Cursor{Low: early, Settled: []journal.Range{{First: early + 1, Last: late + 1}}, Rules: []uint32{7}})
 	awaitSegments(t, j, 2)
 	settle(t, j, dead, journal.Cursor{Low: late + 1, Rules: []uint32{7}})
 	awaitSegments(t, j, 1)

@@ -18,10 +18,10 @@ type scan struct {
 	segment uint64
 	seed    uint32
 	pos     int64  // the next item
+	runAt   int64  // where the run that was handed out last begins
 	end     int64  // nothing is read at or beyond it
 	limit   uint64 // frames from this offset on are void: the scan ends
 	last    uint64 // highest offset seen
-	runAt   int64  // where the run handed out last is in the file
 	blockAt int64  // end of the block the scan is in, 0 unknown
 	reuse   bool   // runs are overwritten by the next
 	buf     []byte // what was read last, from bufAt on

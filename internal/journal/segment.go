@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock/penstock/internal/fault"
 )
@@ -40,6 +41,11 @@ type segment struct {
 	kept  bool   // nobody is owed anything in it; it is kept for replay
 	clear uint64 // not 0: nobody is owed anything once this offset is stored
 	dead  bool   // to be removed when the last reader closes
+
+	// What follows belongs to tidyLoop: how soon it may read the segment to
+	// know how much of it is owed.
+	next time.Time
+	look time.Duration
 }
 
 // A mark says where a frame is: no frame before position at has offset or more.
@@ -129,8 +135,10 @@ type catalog struct {
 	dying []*segment
 	// beginning is the file that is becoming a segment.
 	beginning string
-	// aside is what a segment being rewritten takes already.
-	aside int64
+	// aside is what a segment being rewritten takes already, naming its file on
+	// the way to become one.
+	aside  int64
+	naming string
 
 	kept atomic.Int64 // bytes of the segments that are kept for replay only
 }

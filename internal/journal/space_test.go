@@ -234,7 +234,7 @@ func TestRemoval(t *testing.T) {
 		next()
 	}
 	settle(gone)
-	awaitSegments(t, j, 3)
+	awaitRoom(t, j, gone, journal.Cursor{Low: last + 1}, 3)
 	for next() {
 	}
 	if len(got) < 12 || got[0] != first || got[10] != got[9]+1 {

@@ -84,14 +84,14 @@ func (s *state) apply(f []byte) error {
 		return s.applyCursor(body)
 	case kindMessage:
 		return s.applyMessage(body)
-	case kindTick:
-		return s.applyTick(f)
 	case kindForget:
 		return s.applyForget(body)
 	case kindSaved:
 		return s.applySaved(body)
 	case kindSnapshot:
 		return s.applySnapshot(f)
+	case kindTick:
+		return s.applyTick(f)
 	}
 	return nil
 }

@@ -151,6 +151,10 @@ func (i *inspection) understood(b []byte) bool {
 	if frameKind(b) == kindMessage {
 		return Frame{b: b}.Message(&i.message) == nil
 	}
+	if frameKind(b) == kindFooter {
+		_, err := decodeFacts(b[frameHead:])
+		return err == nil
+	}
 	return newState().apply(b) == nil
 }
 

@@ -250,7 +250,8 @@ func (w *writer) abandon() {
 func (w *writer) begin(n int64) error {
 	w.serial++ // a serial whose file may exist is not used again, or the rest of a failed one could void it
 	s := newSegment(w.j.dir, w.base(), w.serial, randomID(), w.voids)
-	head := w.encodeHead(s)
+	w.head = appendHeadBlocks(w.head[:0], w.j, s, max(w.synced, w.floor))
+	head := w.head
 	w.j.cat.begin(s.name())
 	defer w.j.cat.begin("")
 	size, err := w.openFile(s, int64(len(head))+n+footerRoom)
@@ -269,6 +270,7 @@ func (w *writer) begin(n int64) error {
 	w.most = max(size, w.j.segmentBytes)
 	w.j.cat.add(s)
 	w.j.kickKeeper()
+	w.j.kickTidy()
 	return nil
 }
 
@@ -276,23 +278,22 @@ func (w *writer) begin(n int64) error {
 // from there on are void.
 func (w *writer) base() uint64 { return w.synced + 1 }
 
-// encodeHead builds the segment's first two blocks, which are alike: one
+// appendHeadBlocks appends a segment's first two blocks, which are alike: one
 // damaged sector does not cost the state.
-func (w *writer) encodeHead(s *segment) []byte {
-	b := append(w.head[:0], make([]byte, blockHead+frameHead)...)
-	b = w.j.appendHead(b)
+func appendHeadBlocks(b []byte, j *Journal, s *segment, synced uint64) []byte {
+	b = append(b, make([]byte, blockHead+frameHead)...)
+	b = j.appendHead(b)
 	size := len(b) - blockHead
 	b = append(b, make([]byte, align(size)-size)...)
 	f := b[blockHead:]
-	putFrameHead(f, size, s.base, w.j.epoch, kindState)
+	putFrameHead(f, size, s.base, j.epoch, kindState)
 	stampFrame(f[:size], seed(s.id))
 	h := blockHeader{
-		flags: flagHead, journal: w.j.id, segment: s.id, synced: max(w.synced, w.floor),
+		flags: flagHead, journal: j.id, segment: s.id, synced: synced,
 		first: s.base, length: uint32(len(f)), count: 1,
 	}
 	h.put(b)
-	w.head = append(b, b...)
-	return w.head
+	return append(b, b...)
 }
 
 // openFile makes the file: the spare when there is one, else a new one with a
