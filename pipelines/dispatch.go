@@ -15,6 +15,9 @@ func (l *Lane) dispatch(writes context.Context) {
 			return
 		}
 		b := l.schedule.start(s, l.now)
+		if !l.withdraw(s, b) {
+			continue
+		}
 		b.probe = l.breaker.admit()
 		if b.attempts == 0 {
 			b.first, b.downtime = l.now, l.breaker.downtime(l.now)
@@ -26,7 +29,7 @@ func (l *Lane) dispatch(writes context.Context) {
 
 func (l *Lane) mayWrite() bool {
 	return l.stop == nil && l.schedule.permits > 0 && l.schedule.ready.head != nil &&
-		!l.letters.full() && l.breaker.allows(l.now)
+		!l.lettersHold() && l.breaker.allows(l.now)
 }
 
 // next returns the shard whose turn it is, nil when the lane must wait for its

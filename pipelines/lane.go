@@ -76,6 +76,7 @@ type Lane struct {
 	router      router
 	breaker     breaker
 	letters     *letterBox
+	injections  injections
 	keeper      *keeper
 	errors      errorLog
 	mistakes    ruleLog
@@ -117,6 +118,8 @@ func NewLane(o LaneOptions) (*Lane, error) {
 		results:  make(chan result, config.InFlight),
 		mistakes: ruleLog{log: o.Log, seen: make(map[ruleCause]struct{})},
 	}
+	l.injections.room = make(chan struct{}, injectPieces)
+	l.ledger.injections = &l.injections
 	l.router = newRouter(o.Sink, l.schedule)
 	l.checkpoints = checkpoints{store: o.State, key: o.Name, log: o.Log}
 	if err := l.resume(o.Number); err != nil {
@@ -195,6 +198,7 @@ func (l *Lane) Account() Account {
 // It is called once.
 func (l *Lane) Run(ctx context.Context) error {
 	defer close(l.ended)
+	defer func() { l.injections.end() }()
 	if err := l.open(ctx); err != nil {
 		if ctx.Err() != nil { // stopped before there was anything to settle
 			return nil
@@ -271,6 +275,7 @@ func (l *Lane) pause(ctx context.Context, d time.Duration) error {
 func (l *Lane) turn(writes context.Context) (idle bool) {
 	l.now = time.Now()
 	l.collect()
+	l.inject()
 	l.schedule.expire(l.now)
 	l.read()
 	l.unblock()
