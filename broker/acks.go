@@ -160,9 +160,10 @@ func (c *conn) oweAcks() {
 		c.srv.owed.add(c)
 		// What was stored before the connection was in the list would not be
 		// noticed.
-		c.sendDue(c.srv.stored())
+		stored = c.srv.stored()
+		c.sendDue(stored)
 	}
-	c.setAlarm()
+	c.setAlarm(stored)
 }
 
 // sendDue sends the acknowledgements that are due. The client's mutex is held.

@@ -18,18 +18,20 @@ import (
 // wants s/# stored (rule 1), r/# received (rule 2), d/# delivered (rule 3), w/#
 // delivered within 5 s (rule 4), and records rec/#.
 type fakeLog struct {
-	gen     uint64
-	off     map[string]bool // lanes that are full, by the first level of their topics
-	lane    chan struct{}   // closed when they are not
-	waiting map[uint64][]func(uint64, bool)
-	mu      sync.Mutex
-	got     []string // entries as text
-	calls   int
-	next    uint64
-	mark    uint64
-	left    int // entries there is room for; below 0: any number
-	room    chan struct{}
-	notify  []func(uint64)
+	gen uint64
+	// swapNext has the rules change just before the next Append.
+	swapNext bool
+	off      map[string]bool // lanes that are full, by the first level of their topics
+	lane     chan struct{}   // closed when they are not
+	waiting  map[uint64][]func(uint64, bool)
+	mu       sync.Mutex
+	got      []string // entries as text
+	calls    int
+	next     uint64
+	mark     uint64
+	left     int // entries there is room for; below 0: any number
+	room     chan struct{}
+	notify   []func(uint64)
 }
 
 func newFakeLog() *fakeLog {
@@ -39,6 +41,9 @@ func newFakeLog() *fakeLog {
 func (l *fakeLog) Append(entries []journal.Entry, generation uint64) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.swapNext {
+		l.gen, l.swapNext = l.gen+1, false
+	}
 	if generation != l.gen {
 		return 0, journal.ErrStale
 	}

@@ -121,7 +121,7 @@ func (c *conn) release() bool {
 		return false
 	}
 	c.sendDue(stored)
-	c.setAlarm()
+	c.setAlarm(stored)
 	more := cl.session.Acks.AwaitsStored(stored)
 	start := c.claim()
 	cl.mu.Unlock()
@@ -133,9 +133,9 @@ func (c *conn) release() bool {
 
 // setAlarm sees to it that somebody looks when an acknowledgement is due
 // although the outcome is not known. The client's mutex is held.
-func (c *conn) setAlarm() {
+func (c *conn) setAlarm(stored uint64) {
 	cl := c.client
-	at := cl.session.Acks.Deadline()
+	at := cl.session.Acks.Deadline(stored)
 	if at == 0 || cl.alarm != 0 && cl.alarm <= at {
 		return
 	}
@@ -154,8 +154,9 @@ func (s *Server) ring(cl *client, at int64) {
 		cl.mu.Unlock()
 		return
 	}
-	c.sendDue(s.stored())
-	c.setAlarm()
+	stored := s.stored()
+	c.sendDue(stored)
+	c.setAlarm(stored)
 	start := c.claim()
 	cl.mu.Unlock()
 	if start {

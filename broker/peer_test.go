@@ -361,6 +361,9 @@ func describeAck(v packet.Version, first byte, body []byte) string {
 	if a.Reason != packet.Success {
 		text += " " + a.Reason.String()
 	}
+	if a.Properties.Has(packet.PropReasonString) {
+		text += ": " + string(a.Properties.ReasonString)
+	}
 	return text
 }
 

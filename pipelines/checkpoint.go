@@ -72,8 +72,8 @@ func (c *checkpoints) begin(e Evaluator, low uint64) (from uint64, err error) {
 	case c.state == nil:
 		return low, nil
 	case ok:
-		at, err := c.restore(body)
-		if err == nil && at <= low {
+		at, err := c.restore(body, low)
+		if err == nil {
 			c.taken, c.resume, c.behind = at, low, at < low
 			return at, nil
 		}
@@ -83,13 +83,16 @@ func (c *checkpoints) begin(e Evaluator, low uint64) (from uint64, err error) {
 	return low, c.save()
 }
 
-func (c *checkpoints) restore(body []byte) (at uint64, err error) {
+func (c *checkpoints) restore(body []byte, low uint64) (at uint64, err error) {
 	if len(body) == 0 || body[0] != checkpointVersion {
 		return 0, fmt.Errorf("checkpoint is not of version %d", checkpointVersion)
 	}
 	at, n := binary.Uvarint(body[1:])
 	if n <= 0 {
 		return 0, errors.New("checkpoint is cut short")
+	}
+	if at > low {
+		return at, fmt.Errorf("checkpoint is above the cursor at %d", low)
 	}
 	return at, c.state.Restore(body[1+n:])
 }
@@ -193,7 +196,8 @@ func (l *Lane) tick(id message.ID, at int64) {
 	if len(out.Records) == 0 {
 		return
 	}
-	seq := l.ledger.begin(id.Offset)
+	seq := l.ledger.begin(id.Offset, 0)
+	l.ledger.window.at(seq).received = at
 	for i := range out.Records {
 		l.tickRecord(seq, id, &out.Records[i])
 	}

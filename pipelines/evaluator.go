@@ -22,7 +22,7 @@ type Stateful interface {
 	// Checkpoint appends the state.
 	Checkpoint(dst []byte) []byte
 	// Restore takes over a state that Checkpoint appended, of these rules or of
-	// their form before an update.
+	// their form before an update. On an error the state stays what it was.
 	Restore(state []byte) error
 	// Tick says that the journal's time is at, in Unix milliseconds. What it
 	// makes needs no message: the tick's own id stands for it.

@@ -2,7 +2,6 @@ package pipelines_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -10,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/penstock/penstock/bridges"
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/message"
 	"github.com/penstock/penstock/pipelines"
@@ -27,12 +25,59 @@ type fakeJournal struct {
 	readers []*fakeReader
 	decoded int
 	readErr error
-	fail    error // of StoreCursor
+	fail    error // of StoreCursor and Save
+	saves   []fakeSave
+	clock   bool  // messages are received now, not at a made-up time
+	excess  int64 // how much too high Owed guesses
+	feeds   map[uint32]*fakeFeed
+	drops   []journal.Drop // of all cursors
+}
+
+// A fakeFeed is what an intake knows of a lane.
+type fakeFeed struct {
+	rules   []uint32
+	backlog *pipelines.Backlog
+}
+
+func (f *fakeFeed) wants(rules []uint32) bool {
+	return slices.ContainsFunc(rules, func(r uint32) bool { return slices.Contains(f.rules, r) })
+}
+
+func (e *fakeEntry) size() int {
+	if e.message == nil {
+		return 40
+	}
+	return 100 + len(e.message.Payload)
+}
+
+// Owed guesses like the real journal: it does not look at settled ranges.
+func (j *fakeJournal) Owed(lane uint32) (messages, bytes int64) {
+	c, ok := j.Cursor(lane)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	f := j.feeds[lane]
+	if !ok || f == nil {
+		return 0, 0
+	}
+	for i := range j.entries[:j.stored] {
+		if e := &j.entries[i]; uint64(i+1) >= c.Low && e.message != nil && f.wants(e.rules) {
+			messages++
+			bytes += int64(e.size())
+		}
+	}
+	return messages + j.excess, bytes + 110*j.excess
 }
 
 type fakeEntry struct {
 	message *message.Message
 	rules   []uint32
+	tick    int64 // 0: it is none
+}
+
+type fakeSave struct {
+	offset, needs uint64
+	key           string
+	body          []byte
 }
 
 type fakeCursor struct {
@@ -40,7 +85,9 @@ type fakeCursor struct {
 	cursor journal.Cursor
 }
 
-func newFakeJournal() *fakeJournal { return &fakeJournal{cursors: map[uint32][]fakeCursor{}} }
+func newFakeJournal() *fakeJournal {
+	return &fakeJournal{cursors: map[uint32][]fakeCursor{}, feeds: map[uint32]*fakeFeed{}}
+}
 
 // publish appends a message that rules want and returns its offset.
 func (j *fakeJournal) publish(topic, payload string, rules ...uint32) uint64 {
@@ -57,7 +104,16 @@ func (j *fakeJournal) publishSeen(topic, payload string, see func(*message.Messa
 		Received: 1767225600000 + int64(offset), Client: "c", Topic: topic, QoS: 1, Payload: []byte(payload),
 	}
 	see(m)
-	j.entries = append(j.entries, fakeEntry{m, rules})
+	if j.clock {
+		m.Received = time.Now().UnixMilli()
+	}
+	e := fakeEntry{message: m, rules: rules}
+	for _, f := range j.feeds {
+		if f.backlog != nil && f.wants(rules) {
+			f.backlog.Add(1, int64(e.size()))
+		}
+	}
+	j.entries = append(j.entries, e)
 	j.advance()
 	return offset
 }
@@ -81,6 +137,52 @@ func (j *fakeJournal) advance() {
 		default:
 		}
 	}
+}
+
+// tick appends a tick, shows its id to see, and returns its offset.
+func (j *fakeJournal) tick(at int64, see func(message.ID)) uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	offset := uint64(len(j.entries) + 1)
+	see(message.ID{Journal: 1, Epoch: 1, Offset: offset})
+	j.entries = append(j.entries, fakeEntry{tick: at})
+	j.advance()
+	return offset
+}
+
+func (j *fakeJournal) Save(kind, key string, needs uint64, body []byte) (uint64, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.fail != nil {
+		return 0, j.fail
+	}
+	j.entries = append(j.entries, fakeEntry{})
+	offset := uint64(len(j.entries))
+	j.saves = append(j.saves, fakeSave{offset, needs, kind + "/" + key, slices.Clone(body)})
+	j.advance()
+	return offset, nil
+}
+
+func (j *fakeJournal) Load(kind, key string) ([]byte, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, s := range slices.Backward(j.saves) {
+		if s.offset <= j.stored && s.key == kind+"/"+key {
+			return s.body, s.body != nil
+		}
+	}
+	return nil, false
+}
+
+// lose takes away what was appended after an offset that is not stored yet.
+func (j *fakeJournal) lose(last uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries, j.stored = j.entries[:last], last
+	for lane, list := range j.cursors {
+		j.cursors[lane] = slices.DeleteFunc(list, func(c fakeCursor) bool { return c.offset > last })
+	}
+	j.saves = slices.DeleteFunc(j.saves, func(s fakeSave) bool { return s.offset > last })
 }
 
 func (j *fakeJournal) Stored() uint64 {
@@ -118,6 +220,7 @@ func (j *fakeJournal) StoreCursor(lane uint32, c journal.Cursor) (uint64, error)
 	j.entries = append(j.entries, fakeEntry{})
 	offset := uint64(len(j.entries))
 	c.Settled, c.Counters = slices.Clone(c.Settled), slices.Clone(c.Counters)
+	j.drops = append(j.drops, c.Dropped...)
 	j.cursors[lane] = append(j.cursors[lane], fakeCursor{offset, c})
 	j.advance()
 	return offset, nil
@@ -127,6 +230,9 @@ func (j *fakeJournal) NewReader(from uint64) pipelines.Reader {
 	r := &fakeReader{j: j, next: from, ready: make(chan struct{}, 1)}
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if n := len(j.saves); n > 0 && from < j.saves[n-1].needs {
+		panic(fmt.Sprintf("BUG: reads from %d on, of which only what is at or above %d is kept", from, j.saves[n-1].needs))
+	}
 	j.readers = append(j.readers, r)
 	return r
 }
@@ -136,6 +242,7 @@ type fakeReader struct {
 	next  uint64
 	at    fakeEntry
 	ready chan struct{}
+	ticks bool
 }
 
 func (r *fakeReader) Next() (uint64, bool, error) {
@@ -147,7 +254,7 @@ func (r *fakeReader) Next() (uint64, bool, error) {
 	for r.next <= r.j.stored {
 		r.at = r.j.entries[r.next-1]
 		r.next++
-		if r.at.message != nil {
+		if r.at.message != nil || r.ticks && r.at.tick != 0 {
 			return r.next - 1, true, nil
 		}
 	}
@@ -166,6 +273,14 @@ func (r *fakeReader) Message(m *message.Message) error {
 	*m = *r.at.message
 	return nil
 }
+
+func (r *fakeReader) WantTicks() { r.ticks = true }
+
+func (r *fakeReader) Tick() (id message.ID, at int64, ok bool) {
+	return message.ID{Journal: 1, Epoch: 1, Offset: r.next - 1}, r.at.tick, r.at.tick != 0
+}
+
+func (r *fakeReader) Size() int { return r.at.size() }
 
 func (r *fakeReader) Ready() <-chan struct{} { return r.ready }
 
@@ -233,114 +348,4 @@ func fakeRecord(rule, output uint32, m *message.Message, key string) message.Rec
 		Message: m.ID, Rule: rule, Output: output, Received: m.Received, Client: m.Client, Topic: m.Topic,
 		Key: []byte(key), Value: m.Payload, Order: h.Sum64(),
 	}
-}
-
-// A fakeSink asks answer what to say, and keeps what it confirmed.
-type fakeSink struct {
-	answer  func(ctx context.Context, batch []message.Record) error // nil: confirm
-	opening func() error
-
-	mu     sync.Mutex
-	writes [][]string // the values of each Write, when it began
-	starts []time.Time
-	got    []string // values confirmed, in order
-	gotBy  map[string][]string
-	now    int // writes running
-	most   int
-	opens  int
-	closes int
-}
-
-func (s *fakeSink) Open(context.Context) error {
-	s.opens++
-	if s.opening != nil {
-		return s.opening()
-	}
-	return nil
-}
-
-func (s *fakeSink) Close(context.Context) error {
-	s.closes++
-	return nil
-}
-
-func (s *fakeSink) Write(ctx context.Context, batch []message.Record) error {
-	s.mu.Lock()
-	s.writes = append(s.writes, values(batch))
-	s.starts = append(s.starts, time.Now())
-	s.now++
-	s.most = max(s.most, s.now)
-	s.mu.Unlock()
-	var err error
-	if s.answer != nil {
-		err = s.answer(ctx, batch)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now--
-	s.keep(batch, err)
-	return err
-}
-
-func (s *fakeSink) keep(batch []message.Record, err error) {
-	if s.gotBy == nil {
-		s.gotBy = map[string][]string{}
-	}
-	var partial *bridges.Partial
-	if err != nil && !errors.As(err, &partial) {
-		return
-	}
-	for i := range batch {
-		if partial != nil && partial.Failed[i] != nil {
-			continue
-		}
-		s.got = append(s.got, string(batch[i].Value))
-		key := string(batch[i].Key)
-		s.gotBy[key] = append(s.gotBy[key], string(batch[i].Value))
-	}
-}
-
-func (s *fakeSink) have() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.got)
-}
-
-func (s *fakeSink) calls() [][]string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.writes)
-}
-
-// peak returns how many writes ran at a time since the last call.
-func (s *fakeSink) peak() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	most := s.most
-	s.most = s.now
-	return most
-}
-
-func values(batch []message.Record) []string {
-	var v []string
-	for i := range batch {
-		v = append(v, string(batch[i].Value))
-	}
-	return v
-}
-
-// A shardedSink is a fakeSink that says which shard a record belongs to.
-type shardedSink struct {
-	fakeSink
-	shard func(r *message.Record) (group, shard, gen uint32)
-}
-
-func (s *shardedSink) Shard(r *message.Record) (group, shard, gen uint32) { return s.shard(r) }
-
-// oneShard puts everything in one shard.
-func oneShard(*message.Record) (group, shard, gen uint32) { return 0, 0, 0 }
-
-// byTopic makes each topic its own shard.
-func byTopic(r *message.Record) (group, shard, gen uint32) {
-	return 1, uint32(r.Order), 0
 }

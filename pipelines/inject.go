@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"sync/atomic"
 
 	"github.com/penstock/penstock/internal/message"
 	"github.com/penstock/penstock/pipelines/deadletter"
@@ -46,7 +45,8 @@ func (l *Lane) Inject(ctx context.Context, records []message.Record) ([]Injected
 		select {
 		case <-p.done:
 		case <-ctx.Done():
-			p.cancel(&l.injections)
+			// It was accepted, so that somebody answers.
+			_ = l.ask(context.WithoutCancel(ctx), func() { l.withdraw(p) })
 		}
 	}
 	at := 0
@@ -85,14 +85,9 @@ func (l *Lane) injectAll(ctx context.Context, records []message.Record, pieces *
 
 // A piece is some of the records of one Inject.
 type piece struct {
-	records []message.Record
-	done    chan struct{} // closed when each has an outcome, or the lane ended
-	// gone: who injected it does not wait any more; what was never handed to a
-	// Write is withdrawn.
-	gone atomic.Bool
-
+	records  []message.Record
+	done     chan struct{} // closed when each has an outcome, or the lane ended
 	mu       sync.Mutex
-	closed   bool       // guarded by mu: done is closed
 	outcomes []Injected // guarded by mu
 	left     int        // guarded by mu: records without an outcome
 }
@@ -119,33 +114,10 @@ func (p *piece) read(to []Injected) int {
 	return copy(to, p.outcomes)
 }
 
-// cancel says that nobody waits any more.
-func (p *piece) cancel(n *injections) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.closed {
-		p.gone.Store(true)
-		n.gone.Add(1)
-	}
-}
-
-// close ends the piece.
-func (p *piece) close(n *injections) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.gone.Load() {
-		n.gone.Add(-1)
-	}
-	p.closed = true
-	close(p.done)
-	<-n.room
-}
-
 // injections are the pieces a lane has at hand. The lane's goroutine owns
-// them, but for room and gone.
+// them, but for room.
 type injections struct {
 	room chan struct{} // capacity injectPieces: a token for each piece
-	gone atomic.Int64  // pieces nobody waits for any more
 
 	waiting []*piece // not routed yet
 	open    []*piece
@@ -177,14 +149,19 @@ func (n *injections) settle(slot uint64, o Injected) {
 		return
 	}
 	n.open = slices.DeleteFunc(n.open, func(p *piece) bool { return p == r.piece })
-	r.piece.close(n)
+	n.close(r.piece)
+}
+
+func (n *injections) close(p *piece) {
+	close(p.done)
+	<-n.room
 }
 
 // end leaves what has no outcome cancelled: the lane writes nothing any more.
 func (n *injections) end() {
 	n.over = true
 	for _, p := range append(n.open, n.waiting...) {
-		p.close(n)
+		n.close(p)
 	}
 	n.open, n.waiting = nil, nil
 }
@@ -222,32 +199,20 @@ func (l *Lane) inject() {
 // then is no more than was evaluated already, for nothing is read.
 func (l *Lane) lettersHold() bool { return l.letters.full() && len(l.injections.open) == 0 }
 
-// withdraw takes the records that nobody waits for any more out of a batch
-// about to be written for the first time, and reports whether some are left.
-func (l *Lane) withdraw(s *shard, b *batch) bool {
-	if l.injections.gone.Load() == 0 || !b.first.IsZero() {
-		return true
+// withdraw takes a piece that nobody waits for any more out of the shards. A
+// record that was ever handed to a Write stays: its outcome may be open.
+func (l *Lane) withdraw(p *piece) {
+	n := &l.injections
+	if n.over {
+		return
 	}
-	n := 0
-	for i, m := range b.marks {
-		if m.rule == injected && l.injections.slots[m.seq].piece.gone.Load() {
-			l.injections.settle(m.seq, Injected{})
-			b.bytes -= int64(m.size)
-			continue
+	l.inject() // what waits to be routed
+	l.router.prune(func(_ *message.Record, m mark) bool {
+		if m.rule != injected || n.slots[m.seq].piece != p {
+			return false
 		}
-		b.records[n], b.marks[n] = b.records[i], m
-		n++
-	}
-	out := len(b.records) - n
-	clear(b.records[n:])
-	b.records, b.marks = b.records[:n], b.marks[:n]
-	l.schedule.flying -= out
-	l.router.leave(s, out, l.now)
-	if n > 0 {
+		n.settle(m.seq, Injected{})
 		return true
-	}
-	l.schedule.end(s, b)
-	l.schedule.pool.put(b)
-	l.schedule.resume(s, l.now)
-	return false
+	}, l.now)
+	l.schedule.ready.compact()
 }

@@ -269,16 +269,12 @@ func (h *history) crash() {
 	<-h.rig.ended
 	h.check()
 	h.sink.crash(c)
-	j.mu.Lock()
 	for _, e := range j.entries[j.stored:] {
 		if e.message != nil {
 			h.Fatal("BUG: the test lost a message")
 		}
 	}
-	j.entries = j.entries[:j.stored]
-	list := j.cursors[7]
-	j.cursors[7] = slices.DeleteFunc(list, func(c fakeCursor) bool { return c.offset > j.stored })
-	j.mu.Unlock()
+	j.lose(j.stored)
 	j.hold(false)
 	h.rig.start()
 }

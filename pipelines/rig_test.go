@@ -23,9 +23,13 @@ type rig struct {
 	rules    []uint32
 	form     string // of the rules, see formRules
 	receipts pipelines.Confirmations
+	make     func() pipelines.Evaluator // nil: formRules
+	before   func(*pipelines.Lane)      // Run
 	dead     *deadletter.Store
 	path     string // of the dead letters
 	log      bytes.Buffer
+	share    int64
+	paused   bool
 
 	lane   *pipelines.Lane
 	cancel context.CancelFunc
@@ -56,28 +60,38 @@ func (r *rig) openDead(maxBytes int64) {
 
 func (r *rig) build() *pipelines.Lane {
 	r.t.Helper()
+	feed := &fakeFeed{rules: r.evaluators().Rules()}
+	r.journal.mu.Lock()
+	r.journal.feeds[7] = feed
+	r.journal.mu.Unlock()
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{
+		Share: r.share, Paused: r.paused,
 		Name: "plant", Number: 7, Journal: r.journal, Evaluators: r.evaluators, Sink: r.sink,
 		Delivery: r.config, DeadLetters: r.dead,
-		RuleName: ruleName, Receipts: r.receipts,
+		RuleName: ruleName, Receipts: r.receipts, State: r.journal,
 		Log: slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{ReplaceAttr: noTime})),
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.journal.mu.Lock()
+	feed.backlog = lane.Backlog()
+	r.journal.mu.Unlock()
 	return lane
 }
 
 // evaluators is LaneOptions.Evaluators.
-func (r *rig) evaluators() pipelines.Evaluator { return formRules{fakeRules{r.rules}, r.form} }
+func (r *rig) evaluators() pipelines.Evaluator {
+	if r.make != nil {
+		return r.make()
+	}
+	return formRules{fakeRules{r.rules}, r.form}
+}
 
 // present is the rig's rules as an update has them.
 func (r *rig) present() pipelines.Rules {
-	numbers, form := r.rules, r.form
-	return pipelines.Rules{
-		Evaluators: func() pipelines.Evaluator { return formRules{fakeRules{numbers}, form} },
-		Name:       ruleName,
-	}
+	then := rig{rules: r.rules, form: r.form, make: r.make}
+	return pipelines.Rules{Evaluators: then.evaluators, Name: ruleName}
 }
 
 func ruleName(n uint32) string { return "rule-" + strconv.Itoa(int(n)) }
@@ -93,6 +107,9 @@ func noTime(_ []string, a slog.Attr) slog.Attr {
 func (r *rig) start() {
 	r.t.Helper()
 	r.lane = r.build()
+	if r.before != nil {
+		r.before(r.lane)
+	}
 	ctx, cancel := context.WithCancel(r.t.Context())
 	r.cancel, r.ended = cancel, make(chan error, 1)
 	lane := r.lane
@@ -111,6 +128,22 @@ func (r *rig) total() pipelines.RuleAccount {
 	a := r.lane.Account()
 	pipelines.AssertBalanced(r.t, a)
 	return a.Total()
+}
+
+// owed returns the lane's backlog.
+func (r *rig) owed() [2]int64 {
+	b := r.lane.Backlog()
+	return [2]int64{b.Messages(), b.Bytes()}
+}
+
+// crash ends the lane so that nothing it does from now on is stored.
+func (r *rig) crash() {
+	r.t.Helper()
+	r.journal.hold(true)
+	_ = r.stop()
+	j := r.journal
+	j.lose(j.Stored())
+	j.hold(false)
 }
 
 // order returns the values confirmed of one key.

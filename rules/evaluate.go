@@ -102,6 +102,13 @@ func (e *Evaluator) Evaluate(number uint32, m *message.Message, out *message.Out
 	out.Missing = !left && missed
 }
 
+// Matches reports whether the topic of a message is one that the rule wants.
+// A message that the journal has for the rule may not match it any more.
+func (e *Evaluator) Matches(number uint32, m *message.Message) bool {
+	f := e.rules[number]
+	return f != nil && e.begin(f.rule, m)
+}
+
 // begin prepares for a message; false: its topic is not the rule's any more.
 func (e *Evaluator) begin(r *rule, m *message.Message) bool {
 	e.m, e.rule = m, r

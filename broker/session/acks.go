@@ -211,20 +211,20 @@ func (a *Acks) AwaitsStored(stored uint64) bool {
 	return false
 }
 
-// Deadline returns when, in Unix milliseconds, something is due whatever
-// happens; 0 for never.
-func (a *Acks) Deadline() int64 {
-	first := a.stored.deadline()
+// Deadline returns when, in Unix milliseconds, something that is stored is due
+// whatever happens; 0 for never.
+func (a *Acks) Deadline(stored uint64) int64 {
+	first := a.stored.deadline(stored)
 	for i := range a.more {
-		if d := a.more[i].deadline(); d != 0 && (first == 0 || d < first) {
+		if d := a.more[i].deadline(stored); d != 0 && (first == 0 || d < first) {
 			first = d
 		}
 	}
 	return first
 }
 
-func (l *line) deadline() int64 {
-	if l.n == 0 {
+func (l *line) deadline(stored uint64) int64 {
+	if l.n == 0 || l.at(0).Offset > stored {
 		return 0
 	}
 	return l.at(0).Until

@@ -102,7 +102,9 @@ func (w *writer) sync() error {
 		if err := w.file.Datasync(); err != nil {
 			return err
 		}
-		w.j.syncTook.Store(int64(time.Since(start)))
+		took := time.Since(start)
+		w.j.syncTook.Store(int64(took))
+		w.j.onSync(took)
 		w.j.commits.Add(1)
 		w.dirty = false
 	}
@@ -210,7 +212,8 @@ func (w *writer) abandon() {
 // begin opens a segment with room for n bytes: its name, its head twice, both
 // durable before anything relies on them.
 func (w *writer) begin(n int64) error {
-	s := newSegment(w.j.dir, w.base(), w.serial+1, randomID(), w.voids)
+	w.serial++ // a serial whose file may exist is not used again, or the rest of a failed one could void it
+	s := newSegment(w.j.dir, w.base(), w.serial, randomID(), w.voids)
 	head := w.encodeHead(s)
 	w.j.cat.begin(s.name())
 	defer w.j.cat.begin("")
@@ -218,7 +221,6 @@ func (w *writer) begin(n int64) error {
 	if err != nil {
 		return err
 	}
-	w.serial++ // a serial whose file may exist is not used again
 	if err := w.writeHead(s, head); err != nil {
 		w.discard(s)
 		return err
