@@ -35,11 +35,11 @@ type crew struct {
 	done   chan *block // capacity limit: a block never waits
 }
 
-// newCrew returns a crew that leaves one block to the lane's goroutine. A
-// stateful evaluator works in the order of offsets, so alone (C21).
-func newCrew(stateful bool) *crew {
+// newCrew returns a crew that leaves one block to the lane's goroutine, or none
+// for a lane that evaluates alone.
+func newCrew(alone bool) *crew {
 	c := &crew{after: busyTurns, price: worthwhile}
-	if n := runtime.GOMAXPROCS(0); n > 1 && !stateful {
+	if n := runtime.GOMAXPROCS(0); n > 1 && !alone {
 		c.limit = min(n+1, maxBlocks)
 	}
 	c.done = make(chan *block, c.limit)
@@ -145,6 +145,7 @@ type block struct {
 // A blockItem is one message that rules of the lane want.
 type blockItem struct {
 	offset uint64
+	size   int // of its frame
 	wants  int // of block.wants
 	err    error
 }

@@ -1,11 +1,14 @@
 package rules_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
+	"github.com/penstock/penstock/broker/topic"
 	"github.com/penstock/penstock/internal/message"
 	"github.com/penstock/penstock/rules"
 )
@@ -91,4 +94,46 @@ func TestShadow(t *testing.T) {
 	if evaluate(compile(t, toFile("p/#", "", "")), "file", publish("p/a", "")).Shadow {
 		t.Error("a rule is a shadow rule unasked")
 	}
+}
+
+// Whatever rules match, Want answers with the strongest of their acks.
+func TestAckModel(t *testing.T) {
+	filters := []string{"#", "a/+", "a/b", "+/b", "a/#", "c"}
+	levels := []string{"", "received", "stored", "delivered"}
+	rapid.Check(t, func(t *rapid.T) {
+		var cfgs []rules.Config
+		var acks []message.Ack
+		for i := range rapid.IntRange(0, 6).Draw(t, "rules") {
+			a := rules.AckConfig{Level: rapid.SampledFrom(levels).Draw(t, "level")}
+			want := message.Ack{Level: message.AckReceived}
+			if a.Level == "delivered" && rapid.Bool().Draw(t, "timed") {
+				a.Within = time.Duration(rapid.IntRange(1, 5).Draw(t, "seconds")) * time.Second
+			}
+			want.Within = a.Within
+			want.Level = map[string]message.AckLevel{"": message.AckStored, "received": message.AckReceived, "stored": message.AckStored, "delivered": message.AckDelivered}[a.Level]
+			cfg := renamed(withAck(a, rules.OutputConfig{Sink: "file"}), fmt.Sprintf("r%d", i), rapid.SampledFrom(filters).Draw(t, "from"))
+			if cfg.Shadow = a.Level != "delivered" && rapid.Bool().Draw(t, "shadow"); cfg.Shadow {
+				want = message.Ack{}
+			}
+			cfgs, acks = append(cfgs, cfg), append(acks, want)
+		}
+		set, problems := rules.Compile(cfgs, sinks)
+		if problems != nil {
+			t.Fatal(problems)
+		}
+		if err := set.Number(sequence()); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"a/b", "a/x", "x/b", "c", "d"} {
+			var want message.Ack
+			for i := range cfgs {
+				if topic.Match(cfgs[i].From[0], name) {
+					want = want.Max(acks[i])
+				}
+			}
+			if _, got := set.Want(name, nil); got != want {
+				t.Fatalf("%s: %+v, want %+v", name, got, want)
+			}
+		}
+	})
 }

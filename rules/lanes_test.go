@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -121,4 +122,34 @@ func TestBadDefinitions(t *testing.T) {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
+}
+
+// FuzzDefinition: whatever was stored, CompileOne ends without a panic, and what
+// it compiles has a definition that compiles to the same again.
+func FuzzDefinition(f *testing.F) {
+	f.Add([]byte(fullText))
+	for _, s := range []string{``, `{}`, `null`, `{"rule":{"name":"r","from":["#"],"to":[{"sink":"s"}]},"sinks":[{"name":"s","kind":"file","order":"{client}"}]}`, `{"rule":{"name":"r","ack":{"level":"delivered","within":1}}}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, stored []byte) {
+		set, err := rules.CompileOne(stored)
+		if err != nil {
+			return
+		}
+		if err := set.Number(sequence()); err != nil {
+			t.Fatal(err)
+		}
+		set.Explain(publish("p/7", press))
+		first := set.Definition(1)
+		again, err := rules.CompileOne(first)
+		if err != nil {
+			t.Fatalf("%s: %v", first, err)
+		}
+		if err := again.Number(sequence()); err != nil {
+			t.Fatal(err)
+		}
+		if second := again.Definition(1); !bytes.Equal(first, second) {
+			t.Fatalf("%s\n%s", first, second)
+		}
+	})
 }

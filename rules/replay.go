@@ -45,19 +45,19 @@ const maxChanges = 50
 // with the same topic and key, then what is left on both sides if that is one
 // record each. Values that are JSON are compared as such. The header
 // penstock-id says nothing about the contents and is passed over.
-func DiffRecords(old, new []message.Record) []Difference { //nolint:predeclared // old and new are the words
+func DiffRecords(before, after []message.Record) []Difference {
 	var list []Difference
-	partner := pair(old, new)
-	for i := range old {
+	partner := pair(before, after)
+	for i := range before {
 		if j := partner[i]; j >= 0 {
-			list = append(list, diffRecord(&old[i], &new[j]))
+			list = append(list, diffRecord(&before[i], &after[j]))
 		} else {
-			list = append(list, Difference{Kind: DiffOnlyOld, Old: recordOf(&old[i])})
+			list = append(list, Difference{Kind: DiffOnlyOld, Old: recordOf(&before[i])})
 		}
 	}
-	for j := range new {
+	for j := range after {
 		if !slices.Contains(partner, j) {
-			list = append(list, Difference{Kind: DiffOnlyNew, New: recordOf(&new[j])})
+			list = append(list, Difference{Kind: DiffOnlyNew, New: recordOf(&after[j])})
 		}
 	}
 	return list
@@ -95,8 +95,8 @@ func diffRecord(a, b *message.Record) Difference {
 	return d
 }
 
-func (d *Difference) change(part, old, new string) { //nolint:predeclared // as above
-	d.Changes = append(d.Changes, Change{part, old, new})
+func (d *Difference) change(part, before, after string) {
+	d.Changes = append(d.Changes, Change{part, before, after})
 }
 
 // text compares two texts, of which nil is none.
@@ -152,8 +152,8 @@ func (d *Difference) document(part string, x, y any, most int) {
 			return
 		}
 	}
-	if old, new := canonical(x), canonical(y); old != new { //nolint:predeclared // as above
-		d.change(part, shown([]byte(old)), shown([]byte(new)))
+	if before, after := canonical(x), canonical(y); before != after {
+		d.change(part, shown([]byte(before)), shown([]byte(after)))
 	}
 }
 

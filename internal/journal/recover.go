@@ -130,6 +130,10 @@ func (r *recovery) hasHead(s *segment) (bool, error) {
 	defer f.Close()
 	sc := newScan(f, s, 0, s.end.Load())
 	sc.reuse = true
+	// A torn head may have kept its state and lost its header, which alone has
+	// the journal's id (C2).
+	header := false
+	sc.header = func(_ int64, h *blockHeader) { header = header || h.flags&flagHead != 0 }
 	for {
 		run, err := sc.next()
 		if run == nil || err != nil {
@@ -142,7 +146,7 @@ func (r *recovery) hasHead(s *segment) (bool, error) {
 			return nil
 		})
 		if err != nil {
-			return true, nil
+			return header, nil
 		}
 	}
 }
@@ -160,15 +164,18 @@ func (r *recovery) segment(i int) error {
 	if err != nil || r.newer {
 		return err
 	}
-	end := s.end.Load()
+	end, why := s.end.Load(), asideDamage
 	if i == len(r.list)-1 {
+		if !sv.body {
+			why = asideTail // the power went while the head was written
+		}
 		if end, err = r.trim(f, s, &sv); err != nil {
 			return err
 		}
 	}
 	for _, b := range sv.bad {
 		if b.from < end {
-			r.j.setAside(s, b.from, min(b.to, end), b.last+1, asideDamage)
+			r.j.setAside(s, b.from, min(b.to, end), b.last+1, why)
 		}
 	}
 	return r.apply(f, s, end)
@@ -179,6 +186,7 @@ type survey struct {
 	synced uint64 // the highest offset some block says was synced before it
 	bad    []region
 	last   int64 // end of the last valid item
+	body   bool  // there is more than a head
 }
 
 type region struct {
@@ -195,6 +203,7 @@ func (r *recovery) survey(f fault.File, s *segment) (survey, error) {
 	sc.header = func(_ int64, h *blockHeader) {
 		sv.synced = max(sv.synced, h.synced)
 		if h.flags&flagHead == 0 {
+			sv.body = true
 			r.high = max(r.high, h.first+uint64(h.count)-1, h.synced)
 		}
 		r.j.id = h.journal

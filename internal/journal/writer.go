@@ -212,7 +212,8 @@ func (w *writer) abandon() {
 // begin opens a segment with room for n bytes: its name, its head twice, both
 // durable before anything relies on them.
 func (w *writer) begin(n int64) error {
-	s := newSegment(w.j.dir, w.base(), w.serial+1, randomID(), w.voids)
+	w.serial++ // a serial whose file may exist is not used again, or the rest of a failed one could void it
+	s := newSegment(w.j.dir, w.base(), w.serial, randomID(), w.voids)
 	head := w.encodeHead(s)
 	w.j.cat.begin(s.name())
 	defer w.j.cat.begin("")
@@ -220,7 +221,6 @@ func (w *writer) begin(n int64) error {
 	if err != nil {
 		return err
 	}
-	w.serial++ // a serial whose file may exist is not used again
 	if err := w.writeHead(s, head); err != nil {
 		w.discard(s)
 		return err
