@@ -46,14 +46,15 @@ type world struct {
 	destinations [len(lanes)]*destination
 	auditor      auditor
 	book         letterBook
-	lossy        bool    // the dead letters may have refused some
-	clean        bool    // the life before ended in order
-	faulty       bool    // some operation of the disk may have failed
-	tight        bool    // the journal may be full
-	rerun        bool    // a lane was stopped and started in one life
-	full         bool    // the disk is
-	damage       *damage // done before this life
-	damageNext   uint64  // seed of what is done before the next, 0 for nothing
+	lossy        bool                // the dead letters may have refused some
+	clean        bool                // the life before ended in order
+	faulty       bool                // some operation of the disk may have failed
+	unknown      [len(lanes) + 1]int // messages of which nobody knows whether they were counted
+	tight        bool                // the journal may be full
+	rerun        bool                // a lane was stopped and started in one life
+	full         bool                // the disk is
+	damage       *damage             // done before this life
+	damageNext   uint64              // seed of what is done before the next, 0 for nothing
 
 	tally tally
 
