@@ -70,9 +70,13 @@ func (s *moodySink) Write(ctx context.Context, batch []message.Record) error {
 // came is counted as dropped, with a reason, and a cursor told of it.
 func (h *history) settledOnce(t *testing.T) {
 	t.Helper()
-	got := h.rig.lane.Account().Total()
-	if got.In != h.in || got.Pending != 0 {
-		h.Fatalf("published %d messages, account: %+v", h.in, got)
+	a := h.rig.lane.Account()
+	got := a.Total()
+	if one := a.Rules[slices.IndexFunc(a.Rules, func(r pipelines.RuleAccount) bool { return r.Rule == 1 })]; one.In != h.in || got.Pending != 0 {
+		h.Fatalf("published %d messages, account: %+v", h.in, a)
+	}
+	if len(h.told.last) != h.n {
+		h.Fatalf("%d of %d publishers were told what became of their message", len(h.told.last), h.n)
 	}
 	told := map[uint64]bool{}
 	for _, d := range h.rig.journal.drops {
@@ -97,7 +101,7 @@ func (h *history) settledOnce(t *testing.T) {
 		h.Fatalf("%d records never came, %d are counted: %+v", lost, given, got)
 	}
 	for _, d := range letters(t, h.rig.path) {
-		if h.wants[*d.Record.Payload] == 0 {
+		if d.Rule == "rule-1" && h.wants[*d.Record.Payload] == 0 {
 			h.Fatalf("%q is in the dead letters", *d.Record.Payload)
 		}
 	}
@@ -126,7 +130,7 @@ func (h *history) within() {
 }
 
 func (h *history) step() {
-	switch rapid.IntRange(0, 7).Draw(h.T, "step") {
+	switch rapid.IntRange(0, 8).Draw(h.T, "step") {
 	case 0:
 		h.crash()
 	case 1:
@@ -135,6 +139,8 @@ func (h *history) step() {
 		h.rig.lane.Pause()
 	case 3:
 		h.rig.lane.Resume()
+	case 4:
+		h.update()
 	default:
 		h.publish(rapid.IntRange(1, 300).Draw(h.T, "n"))
 	}
@@ -147,12 +153,19 @@ func (h *history) step() {
 func TestPolicyModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rapid.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) {
-			h := &history{T: rt, wants: map[string]int{}}
+			h := &history{T: rt, wants: map[string]int{}, second: true}
 			seed := rapid.Uint64().Draw(rt, "seed")
 			h.rand = rand.New(rand.NewPCG(seed, 3))
 			h.sink = newModelSink(seed, rt.Errorf)
 			h.rig = newRig(t, &moodySink{modelSink: h.sink})
 			defer h.rig.dead.Close()
+			h.told = &modelConfirmations{
+				sink: h.sink, last: map[uint64]bool{}, life: map[uint64]struct{}{}, word: map[uint64]string{},
+			}
+			h.rig.rules, h.rig.receipts = []uint32{1, 2}, h.told
+			if rapid.Bool().Draw(rt, "together") {
+				h.rig.before = (*pipelines.Lane).Together
+			}
 			h.rig.config = pipelines.DeliveryConfig{
 				InFlight:  rapid.IntRange(1, 3).Draw(rt, "in flight"),
 				Batch:     pipelines.BatchConfig{Records: rapid.SampledFrom([]int{1, 3, 20}).Draw(rt, "records")},
@@ -193,7 +206,7 @@ func (h *history) heal() {
 		h.Fatal(err)
 	}
 	h.check()
-	if !slices.Contains([]pipelines.LaneState{pipelines.Stopped}, h.rig.lane.Status().State) {
-		h.Fatalf("%+v", h.rig.lane.Status())
+	if s := h.rig.lane.Status(); s.State != pipelines.Stopped {
+		h.Fatalf("%+v", s)
 	}
 }

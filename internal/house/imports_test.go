@@ -29,6 +29,7 @@ type room struct {
 var house = []room{
 	{folder: "examples", floor: 6},
 	{folder: "internal/house", floor: 6},
+	{folder: "internal/crashtest", floor: 3, tests: true},
 	{folder: "deploy", floor: 6},
 	{folder: "cmd", floor: 5},
 	{folder: "internal/app", floor: 4},
