@@ -20,11 +20,11 @@ type recentLetter struct{ hash, seq uint64 }
 
 func newRecent() *recent { return &recent{seed: maphash.MakeSeed()} }
 
-func (r *recent) note(id string, seq uint64) {
+func (r *recent) note(id []byte, seq uint64) {
 	if r == nil {
 		return
 	}
-	l := recentLetter{maphash.String(r.seed, id), seq}
+	l := recentLetter{maphash.Bytes(r.seed, id), seq}
 	if len(r.ring) < maxRecent {
 		r.ring = append(r.ring, l)
 		return
