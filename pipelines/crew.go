@@ -25,6 +25,7 @@ const (
 // under way.
 type crew struct {
 	limit  int           // blocks; 0: the lane evaluates alone
+	full   int           // messages in a turn: framesPerTurn
 	after  int           // busyTurns
 	price  time.Duration // worthwhile
 	busy   int           // turns in a row
@@ -36,9 +37,10 @@ type crew struct {
 }
 
 // newCrew returns a crew that leaves one block to the lane's goroutine, or none
-// for a lane that evaluates alone.
+// for a lane that evaluates alone: a stateful evaluator works in the order of
+// offsets (C21).
 func newCrew(alone bool) *crew {
-	c := &crew{after: busyTurns, price: worthwhile}
+	c := &crew{full: framesPerTurn, after: busyTurns, price: worthwhile}
 	if n := runtime.GOMAXPROCS(0); n > 1 && !alone {
 		c.limit = min(n+1, maxBlocks)
 	}
@@ -46,13 +48,13 @@ func newCrew(alone bool) *crew {
 	return c
 }
 
-// worked notes a turn of the lane alone: full when there was a turn's worth of
-// messages, one of which took so long to evaluate.
-func (c *crew) worked(full bool, took time.Duration) {
+// worked notes how many messages the lane read alone in a turn, one of which took
+// so long to evaluate.
+func (c *crew) worked(n int, took time.Duration) {
 	if c.limit == 0 {
 		return
 	}
-	if !full {
+	if n < c.full {
 		c.busy, c.costly = 0, 0
 		return
 	}

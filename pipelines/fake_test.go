@@ -27,8 +27,9 @@ type fakeJournal struct {
 	readErr error
 	fail    error // of StoreCursor and Save
 	saves   []fakeSave
-	clock   bool  // messages are received now, not at a made-up time
-	excess  int64 // how much too high Owed guesses
+	shown   uint64 // readers see nothing above, 0 for no such bound
+	clock   bool   // messages are received now, not at a made-up time
+	excess  int64  // how much too high Owed guesses
 	feeds   map[uint32]*fakeFeed
 	drops   []journal.Drop // of all cursors
 }
@@ -126,11 +127,23 @@ func (j *fakeJournal) hold(held bool) {
 	j.advance()
 }
 
+// show lets readers see what is stored up to an offset.
+func (j *fakeJournal) show(last uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.shown = last
+	j.wake()
+}
+
 func (j *fakeJournal) advance() {
 	if j.held {
 		return
 	}
 	j.stored = uint64(len(j.entries))
+	j.wake()
+}
+
+func (j *fakeJournal) wake() {
 	for _, r := range j.readers {
 		select {
 		case r.ready <- struct{}{}:
@@ -251,7 +264,7 @@ func (r *fakeReader) Next() (uint64, bool, error) {
 	if r.j.readErr != nil {
 		return 0, false, r.j.readErr
 	}
-	for r.next <= r.j.stored {
+	for r.next <= r.j.stored && (r.j.shown == 0 || r.next <= r.j.shown) {
 		r.at = r.j.entries[r.next-1]
 		r.next++
 		if r.at.message != nil || r.ticks && r.at.tick != 0 {

@@ -218,6 +218,7 @@ func (w *world) fail(given []uint64, seed uint64) (stored []uint64) {
 	after := w.disk.(*fault.Mem).Crash(seed)
 	w.cancel()
 	<-w.ended
+	pipelines.AssertBalanced(w.t, w.lane.Account())
 	_ = w.journal.Close()
 	w.disk, w.off = after, false
 	for _, o := range given {

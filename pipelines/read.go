@@ -56,7 +56,7 @@ func (l *Lane) read() {
 		l.readTogether()
 	default:
 		l.took = 0
-		l.crew.worked(l.readAlone() == framesPerTurn, l.took)
+		l.crew.worked(l.readAlone(), l.took)
 	}
 }
 

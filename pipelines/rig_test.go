@@ -119,7 +119,15 @@ func (r *rig) start() {
 // stop ends the lane and returns what Run said.
 func (r *rig) stop() error {
 	r.cancel()
-	return <-r.ended
+	return r.end()
+}
+
+// end waits for the end of Run and returns what it said. The account must
+// balance then, whatever happened (C22).
+func (r *rig) end() error {
+	err := <-r.ended
+	pipelines.AssertBalanced(r.t, r.lane.Account())
+	return err
 }
 
 // total returns the sums of the lane's account, which must balance.

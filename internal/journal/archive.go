@@ -80,6 +80,7 @@ func (a *Archive) relist() error {
 		return fmt.Errorf("open archive %s: no segment: %w", a.dir, fs.ErrNotExist)
 	}
 	slices.SortFunc(a.list, inOrder)
+	a.list, _ = generations(a.list)
 	for i, s := range a.list[:len(a.list)-1] {
 		s.limit.Store(a.list[i+1].base)
 	}
@@ -113,7 +114,9 @@ func (a *Archive) measure(s *segment) error {
 	err := a.walk(s, math.MaxUint64, walker{header: func(_ int64, h *blockHeader) {
 		a.id = h.journal
 		a.certain = max(a.certain, h.synced)
-		a.closed = h.flags&flagEnd != 0
+		if h.flags&flagFooter == 0 { // which comes after it
+			a.closed = h.flags&flagEnd != 0
+		}
 		newer = newer || h.newer
 	}})
 	if newer {
@@ -180,7 +183,7 @@ func (a *Archive) walk(s *segment, to uint64, w walker) error {
 			return err
 		}
 		err = frames(run, func(b []byte) error {
-			if frameKind(b) != kindState && frameOffset(b) > to {
+			if !lone(frameKind(b)) && frameOffset(b) > to {
 				return errBeyond
 			}
 			if w.frame == nil {

@@ -80,7 +80,7 @@ func (r *ArchiveReader) wants(b []byte) bool {
 		r.head = true
 		return first
 	}
-	if frameOffset(b) < r.next {
+	if frameKind(b) == kindFooter || frameOffset(b) < r.next {
 		return false
 	}
 	if frameOffset(b) <= r.a.certain {

@@ -15,6 +15,11 @@ const (
 	KindNumber  = Kind(kindNumber)  // a name got a number (C16)
 	KindCursor  = Kind(kindCursor)  // a lane's cursor (C15)
 	KindTick    = Kind(kindTick)    // time went on (C21)
+
+	KindForget   = Kind(kindForget)   // a lane's cursor was dropped (C16)
+	KindSaved    = Kind(kindSaved)    // a small named state (C21)
+	KindChange   = Kind(kindChange)   // a change of the state outside the journal, without a message (C1)
+	KindSnapshot = Kind(kindSnapshot) // one shard of that state (C5)
 )
 
 // String returns the kind's name as commands print it.
@@ -30,6 +35,14 @@ func (k Kind) String() string {
 		return "cursor"
 	case KindTick:
 		return "tick"
+	case KindForget:
+		return "forget"
+	case KindSaved:
+		return "saved"
+	case KindChange:
+		return "change"
+	case KindSnapshot:
+		return "snapshot"
 	}
 	return fmt.Sprintf("kind %d", byte(k))
 }

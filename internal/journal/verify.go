@@ -120,7 +120,7 @@ func (i *inspection) frame(b []byte) error {
 	if !i.understood(b) {
 		i.bad(b, reasonContent)
 	}
-	if frameKind(b) == kindState {
+	if lone(frameKind(b)) {
 		return nil
 	}
 	o := frameOffset(b)
@@ -146,6 +146,10 @@ func (i *inspection) frame(b []byte) error {
 func (i *inspection) understood(b []byte) bool {
 	if frameKind(b) == kindMessage {
 		return Frame{b: b}.Message(&i.message) == nil
+	}
+	if frameKind(b) == kindFooter {
+		_, err := decodeFacts(b[frameHead:])
+		return err == nil
 	}
 	return newState().apply(b) == nil
 }
