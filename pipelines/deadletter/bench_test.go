@@ -3,6 +3,7 @@ package deadletter_test
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -24,7 +25,12 @@ func BenchmarkAppend(b *testing.B) {
 				letters[i] = letter(deadletter.Refused, i, strings.Repeat("x", 200))
 			}
 			b.ReportAllocs()
+			ids := 0
 			for b.Loop() {
+				for i := range letters {
+					ids++
+					letters[i].ID = strconv.Itoa(ids)
+				}
 				if _, err := s.Append(letters); err != nil {
 					b.Fatal(err)
 				}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,11 +18,27 @@ import (
 
 // A forwarding is a forwarder with what it handed on.
 type forwarding struct {
+	mu   sync.Mutex
 	got  []message.Record
 	fail error
 }
 
+// down has it fail, or not.
+func (f *forwarding) down(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail = err
+}
+
+func (f *forwarding) records() []message.Record {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.got)
+}
+
 func (f *forwarding) send(_ context.Context, records []message.Record) ([]deadletter.Outcome, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.fail != nil {
 		return nil, f.fail
 	}
@@ -32,7 +49,7 @@ func (f *forwarding) send(_ context.Context, records []message.Record) ([]deadle
 // texts are the payloads of the letters that arrived.
 func (f *forwarding) texts() []string {
 	var all []string
-	for _, r := range f.got {
+	for _, r := range f.records() {
 		var l deadletter.Letter
 		if json.Unmarshal(r.Value, &l) == nil && l.Record != nil {
 			all = append(all, *l.Record.Payload)
@@ -77,18 +94,20 @@ func TestForward(t *testing.T) {
 		add(t, s, refused(2), loop, source, ruleError(5), lost)
 		synctest.Wait()
 		want(t, "forwarded", f.texts(), []string{"refused 2", "error 5"})
-		want(t, "records", len(f.got), 3)
-		r := f.got[0]
+		want(t, "records", len(f.records()), 3)
+		r := f.records()[0]
 		want(t, "key", string(r.Key), refused(2).ID)
 		want(t, "headers", r.Headers, []message.Header{{Name: "penstock-id", Value: []byte(refused(2).ID + ".letter")}})
 		want(t, "id", string(r.AppendID(nil)), refused(2).ID+".letter")
 		// The destination is down: it is tried again, and nothing is passed over.
-		f.fail = errors.New("down")
+		f.down(errors.New("down"))
 		add(t, s, refused(7))
 		<-time.After(time.Minute)
-		want(t, "down", len(f.got), 3)
-		f.fail = nil
+		synctest.Wait()
+		want(t, "down", len(f.records()), 3)
+		f.down(nil)
 		<-time.After(time.Minute)
+		synctest.Wait()
 		want(t, "up", f.texts()[2:], []string{"refused 7"})
 		want(t, "they stay", s.Stats().Refused.Letters, 6)
 		stop()
@@ -125,6 +144,7 @@ func TestForwardIsRefused(t *testing.T) {
 		add(t, s, refused(1), refused(2))
 		synctest.Wait()
 		<-time.After(time.Minute)
+		synctest.Wait()
 		want(t, "tried once", n, 2)
 		cancel()
 		<-done
