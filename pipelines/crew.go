@@ -37,7 +37,8 @@ type crew struct {
 }
 
 // newCrew returns a crew that leaves one block to the lane's goroutine, or none
-// for a lane that evaluates alone.
+// for a lane that evaluates alone: a stateful evaluator works in the order of
+// offsets (C21).
 func newCrew(alone bool) *crew {
 	c := &crew{full: framesPerTurn, after: busyTurns, price: worthwhile}
 	c.renew(alone)

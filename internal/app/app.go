@@ -131,7 +131,9 @@ func (a *App) openLane(c *config.SinkConfig, o Options) error {
 		return err
 	}
 	a.sinks, a.lanes = append(a.sinks, sink), append(a.lanes, lane)
-	a.feeds = append(a.feeds, feed(number, c.Name, o.Rules))
+	f := feed(number, c.Name, o.Rules)
+	f.Share = lane.Backlog()
+	a.feeds = append(a.feeds, f)
 	return nil
 }
 
