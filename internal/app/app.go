@@ -22,6 +22,7 @@ import (
 	"github.com/penstock/penstock/broker"
 	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/journal"
+	"github.com/penstock/penstock/internal/message"
 	"github.com/penstock/penstock/pipelines"
 	"github.com/penstock/penstock/pipelines/deadletter"
 	"github.com/penstock/penstock/rules"
@@ -149,9 +150,21 @@ func feed(lane uint32, sink string, set *rules.Set) pipelines.Feed {
 	return f
 }
 
+// routing is what the intake is told.
+func (a *App) routing(o Options) pipelines.Routing {
+	r := pipelines.Routing{
+		Want: o.Rules.Want, Feeds: a.feeds,
+		Record: o.Config.Journal.Record, Default: message.AckStored,
+	}
+	if o.Config.Journal.Options().Sync.Weak() { // C9
+		r.Default = message.AckReceived
+	}
+	return r
+}
+
 func (a *App) openBroker(o Options) error {
 	intake := pipelines.NewIntake(a.journal, a.receipts)
-	intake.Swap(pipelines.Routing{Want: o.Rules.Want, Feeds: a.feeds})
+	intake.Swap(a.routing(o))
 	var err error
 	a.broker, err = broker.New(broker.Options{
 		Listeners: o.Config.Listeners, Auth: o.Config.Auth, Intake: intake, Logger: a.log,
