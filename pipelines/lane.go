@@ -92,6 +92,7 @@ type Lane struct {
 	router      router
 	breaker     breaker
 	letters     *letterBox
+	injections  injections
 	keeper      *keeper
 	link        link
 	overflow    overflow
@@ -142,6 +143,8 @@ func NewLane(o LaneOptions) (*Lane, error) {
 		throttle: throttle{rate: config.DrainRate}, watchdog: watchdog{every: config.Watchdog},
 		kick: make(chan struct{}, 1),
 	}
+	l.injections.room = make(chan struct{}, injectPieces)
+	l.ledger.injections = &l.injections
 	l.paused.Store(o.Paused)
 	l.router = newRouter(o.Sink, l.schedule)
 	l.checkpoints = checkpoints{store: o.State, key: o.Name, log: o.Log}
@@ -227,6 +230,7 @@ func (l *Lane) Account() Account {
 // It is called once.
 func (l *Lane) Run(ctx context.Context) error {
 	defer close(l.ended)
+	defer func() { l.injections.end() }()
 	l.reader = l.journal.NewReader(l.from)
 	defer l.reader.Close()
 	defer l.closeScout()
@@ -269,6 +273,7 @@ func (l *Lane) turn(ctx, writes context.Context) (idle bool) {
 	l.now = time.Now()
 	l.collect()
 	l.connect(ctx)
+	l.inject()
 	l.schedule.expire(l.now)
 	l.read()
 	l.scoutAhead()

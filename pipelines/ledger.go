@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/penstock/penstock/internal/journal"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
 // A ledger knows every message a lane evaluated beyond its cursor, what each
@@ -36,10 +37,11 @@ type ledger struct {
 	settled     uint64 // records settled since the start
 	coverable   uint64 // of these: those a cursor stored now would cover
 
-	receipts Confirmations // nil: nobody waits
-	lane     uint32        // for them
-	dues     []due
-	spareDue int32 // index in dues + 1 of the first free one
+	injections *injections   // what is settled and is of no message
+	receipts   Confirmations // nil: nobody waits
+	lane       uint32        // for them
+	dues       []due
+	spareDue   int32 // index in dues + 1 of the first free one
 
 	mu     sync.Mutex
 	public []figures // guarded by mu: the figures of rules at the last publish
@@ -173,6 +175,10 @@ func (l *ledger) end(seq uint64) {
 // settle enters what became of a record. The cursor may move past its message
 // once all of them are settled (I2).
 func (l *ledger) settle(m mark, f fate) {
+	if m.rule == injected {
+		l.injections.settle(m.seq, Injected{Fate: deadletter.Delivered})
+		return
+	}
 	l.touch(m.rule)
 	live := &l.rules[m.rule].live
 	live.pending--

@@ -141,9 +141,15 @@ func (l *Lane) reached(b *batch) {
 }
 
 // refuse sends record i of the batch to the dead letters; it is settled once
-// it is durable there (I2).
+// it is durable there (I2). One that was injected is a letter already.
 func (l *Lane) refuse(b *batch, i int, word string, err error) {
 	r := &b.records[i]
+	if m := b.marks[i]; m.rule == injected {
+		l.injections.settle(m.seq, Injected{
+			Fate: deadletter.Rejected, Reason: word, Err: err, Attempts: b.attempts, History: b.tries(l.now, err),
+		})
+		return
+	}
 	l.letters.add(letter{
 		mark: b.marks[i], kind: deadletter.Refused, id: r.Message, rule: r.Rule, output: r.Output, run: r.Run,
 		reason: word, err: err, attempts: b.attempts, history: b.tries(l.now, err), time: l.now,

@@ -75,6 +75,9 @@ func (l *Lane) keepLatest() {
 	o.looked = o.read
 	newest := make(map[latestKey]uint64)
 	l.router.waiting(func(r *message.Record, m mark) {
+		if m.rule == injected {
+			return
+		}
 		k := l.latestKey(r, m)
 		newest[k] = max(newest[k], r.Message.Offset)
 	})
@@ -95,7 +98,7 @@ func (l *Lane) latestKey(r *message.Record, m mark) latestKey {
 // was ever handed to a Write is not waiting: its outcome may be open.
 func (l *Lane) prune(reason dropReason, give func(*message.Record, mark) bool) {
 	l.router.prune(func(r *message.Record, m mark) bool {
-		if !give(r, m) {
+		if m.rule == injected || !give(r, m) {
 			return false
 		}
 		l.ledger.settle(m, dropped+fate(reason))

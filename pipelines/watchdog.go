@@ -41,7 +41,7 @@ func (l *Lane) expectant() bool {
 }
 
 // barred reports whether the lane would not write though the sink were well.
-func (l *Lane) barred() bool { return l.paused.Load() || l.letters.full() }
+func (l *Lane) barred() bool { return l.paused.Load() || l.lettersHold() }
 
 // answered enters that the sink has settled something.
 func (l *Lane) answered() {

@@ -8,7 +8,7 @@ import "time"
 const maxPending = 8 << 20
 
 // Append copies the entries into the commit buffer and gives them consecutive
-// offsets from first on. It sets each message's ID and Received. Nobody may
+// offsets from first on. It sets the ID and Received of each message. Nobody may
 // count on an entry before Stored reaches its offset.
 //
 // The error is ErrFull when the journal may not grow, ErrTooLarge when the
@@ -19,9 +19,13 @@ func (j *Journal) Append(entries []Entry) (first uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	limit := j.limit
+	if allFree(entries) {
+		limit = j.maxBytes
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.admit(need, j.limit, true); err != nil {
+	if err := j.admit(need, limit, true); err != nil {
 		return 0, err
 	}
 	first = j.buf.next
@@ -31,6 +35,16 @@ func (j *Journal) Append(entries []Entry) (first uint64, err error) {
 	}
 	j.raise(wait)
 	return first, nil
+}
+
+// allFree reports whether all entries free space (C7).
+func allFree(entries []Entry) bool {
+	for i := range entries {
+		if !entries[i].Frees {
+			return false
+		}
+	}
+	return true
 }
 
 // measure adds up what the entries take and how soon they are due.
@@ -52,9 +66,14 @@ func (j *Journal) measure(entries []Entry) (need int64, due urgency, err error) 
 
 // encode copies one entry into the buffer. The caller holds mu.
 func (j *Journal) encode(e *Entry, now int64) {
-	e.Message.Received = now
-	f, offset := j.buf.frame(e.sizeOf(), kindMessage, j.epoch)
+	if e.Message != nil {
+		e.Message.Received = now
+	}
+	f, offset := j.buf.frame(e.sizeOf(), e.kind(), j.epoch)
 	e.appendTo(f[:frameHead])
+	if e.Message == nil {
+		return
+	}
 	e.Message.ID.Journal, e.Message.ID.Epoch, e.Message.ID.Offset = j.id, j.epoch, offset
 }
 
@@ -95,7 +114,7 @@ func (j *Journal) admit(need, limit int64, mayWait bool) error {
 		switch {
 		case j.closing:
 			return ErrClosed
-		case j.refusing || j.used.Load()+j.buf.inflight+j.buf.bytes+need > limit:
+		case j.refusing || j.taken()+need > limit:
 			j.fill(need)
 			return ErrFull
 		case !mayWait || j.buf.bytes < maxPending:
@@ -103,6 +122,13 @@ func (j *Journal) admit(need, limit int64, mayWait bool) error {
 		}
 		j.drained.Wait()
 	}
+}
+
+// taken is the space that is not to be had: what was delivered and is kept
+// for replay goes when it is in the way, so it makes nobody wait (C7). The
+// caller holds mu.
+func (j *Journal) taken() int64 {
+	return j.used.Load() - j.cat.kept.Load() + j.buf.inflight + j.buf.bytes
 }
 
 // raise tells the committer how soon a commit is due. The caller holds mu.
@@ -133,7 +159,7 @@ func (j *Journal) checkRoom() {
 	if j.room == nil || j.closing {
 		return
 	}
-	if j.refusing || j.used.Load()+j.buf.inflight+j.buf.bytes+j.roomNeed > j.limit {
+	if j.refusing || j.taken()+j.roomNeed > j.limit {
 		return
 	}
 	close(j.room)

@@ -80,6 +80,7 @@ func (a *Archive) relist() error {
 		return fmt.Errorf("open archive %s: no segment: %w", a.dir, fs.ErrNotExist)
 	}
 	slices.SortFunc(a.list, inOrder)
+	a.list, _ = generations(a.list)
 	for i, s := range a.list[:len(a.list)-1] {
 		s.limit.Store(a.list[i+1].base)
 	}
@@ -113,7 +114,7 @@ func (a *Archive) measure(s *segment) error {
 	err := a.walk(s, math.MaxUint64, walker{header: func(_ int64, h *blockHeader) {
 		a.id = h.journal
 		a.certain = max(a.certain, h.synced)
-		a.closed = h.flags&flagEnd != 0
+		a.closed = a.closed || h.flags&flagEnd != 0
 		newer = newer || h.newer
 	}})
 	if newer {
@@ -123,12 +124,16 @@ func (a *Archive) measure(s *segment) error {
 }
 
 func (a *Archive) hasHead(s *segment) (bool, error) {
-	err := a.walk(s, a.certain, walker{frame: func(b []byte) error {
-		if frameKind(b) == kindState && newState().apply(b) == nil {
-			return errFound
-		}
-		return nil
-	}})
+	head := false // a torn one may have kept its state and lost the journal's id
+	err := a.walk(s, a.certain, walker{
+		header: func(_ int64, h *blockHeader) { head = head || h.flags&flagHead != 0 },
+		frame: func(b []byte) error {
+			if head && frameKind(b) == kindState && newState().apply(b) == nil {
+				return errFound
+			}
+			return nil
+		},
+	})
 	if errors.Is(err, errFound) {
 		return true, nil
 	}
@@ -180,7 +185,7 @@ func (a *Archive) walk(s *segment, to uint64, w walker) error {
 			return err
 		}
 		err = frames(run, func(b []byte) error {
-			if frameKind(b) != kindState && frameOffset(b) > to {
+			if !lone(frameKind(b)) && frameOffset(b) > to {
 				return errBeyond
 			}
 			if w.frame == nil {
@@ -212,6 +217,15 @@ func (a *Archive) Closed() bool { return a.closed }
 
 // Names returns the names of one kind that have numbers (C16).
 func (a *Archive) Names(kind string) map[string]uint32 { return a.state.names(kind) }
+
+// Load returns the state saved under a name, as of the last entry shown.
+func (a *Archive) Load(kind, key string) (body []byte, ok bool) {
+	v, ok := a.state.saved[numberKey{kind, key}]
+	return slices.Clone(v.body), ok
+}
+
+// Keys returns the names of the saved states of a kind, sorted.
+func (a *Archive) Keys(kind string) []string { return a.state.keys(kind) }
 
 // Cursors returns all stored cursors, by the numbers of their lanes.
 func (a *Archive) Cursors() map[uint32]Cursor {

@@ -105,10 +105,12 @@ func TestArchiveOfEveryKind(t *testing.T) {
 		t.Fatal(err)
 	}
 	stored(t, j, text(t, j, "a"))
-	if _, err := j.Tick(); err != nil {
+	tick, err := j.Tick()
+	if err != nil {
 		t.Fatal(err)
 	}
-	c := journal.Cursor{Low: 2, Settled: []journal.Range{{First: 2, Last: 2}}}
+	stored(t, j, tick)
+	c := journal.Cursor{Low: 2, Settled: []journal.Range{{First: 3, Last: 3}}}
 	if _, err := j.StoreCursor(lane, c); err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +125,7 @@ func TestArchiveOfEveryKind(t *testing.T) {
 	a := openArchive(t, mem)
 	want := []string{
 		"1 state", "1 number lane k = 1 <nil>", "2 message a [1]", "3 tick 00:00:03",
-		"4 cursor 1: 2 [{2 2}] <nil>", "5 state", "5 message b [1]",
+		"4 cursor 1: 2 [{3 3}] <nil>", "5 state", "5 message b [1]",
 	}
 	if d := cmp.Diff(want, entries(t, a, 1)); d != "" {
 		t.Error(d)

@@ -73,14 +73,15 @@ func (r *ArchiveReader) take() []byte {
 }
 
 // wants reports whether a frame is one to be returned, and notes that it was.
-// Of a segment's two states the second one is the first again.
+// Of a segment's two states the second one is the first again, and its footer
+// says what the entries say.
 func (r *ArchiveReader) wants(b []byte) bool {
-	if frameKind(b) == kindState {
-		first := !r.head
-		r.head = true
+	if lone(frameKind(b)) {
+		first := frameKind(b) == kindState && !r.head
+		r.head = r.head || first
 		return first
 	}
-	if frameOffset(b) < r.next {
+	if frameKind(b) == kindFooter || frameOffset(b) < r.next {
 		return false
 	}
 	if frameOffset(b) <= r.a.certain {

@@ -7,6 +7,9 @@ const (
 	flagHead = 1 << 0 // its frame is the segment's state
 	flagEnd  = 1 << 1 // no frames: the journal was closed in order
 	flagZstd = 1 << 2 // the frames are compressed
+	// flagFooter: the frame is the segment's footer; or no frames, and footer
+	// says how long the block before it is, which is the footer's.
+	flagFooter = 1 << 4
 )
 
 // blockHeader begins what one commit wrote.
@@ -17,9 +20,10 @@ type blockHeader struct {
 	synced  uint64 // every offset up to it was synced before this block was written (C3)
 	first   uint64 // offset of the first frame; with none, the next offset
 	length  uint32 // bytes of the frames as they are stored
-	count   uint32 // frames
+	count   uint32 // frames that are entries
 	raw     uint32 // compressed: bytes of the frames when they are not
 	sum     uint32 // compressed: checksum of what is stored
+	footer  uint32 // at the end of a sealed segment: bytes of the block before this one
 	newer   bool   // read: a later version wrote it
 }
 
@@ -35,7 +39,7 @@ func (h *blockHeader) put(b []byte) {
 	le.PutUint32(b[44:], h.count)
 	le.PutUint32(b[48:], h.raw)
 	le.PutUint32(b[52:], h.sum)
-	clear(b[56:60])
+	le.PutUint32(b[56:], h.footer)
 	le.PutUint32(b[60:], blockSum(b, h.segment))
 }
 
@@ -53,7 +57,7 @@ func parseBlock(b []byte, segment uint64) (h blockHeader, newer, ok bool) {
 	h = blockHeader{
 		flags: b[5], journal: le.Uint64(b[8:]), segment: segment, synced: le.Uint64(b[24:]),
 		first: le.Uint64(b[32:]), length: le.Uint32(b[40:]), count: le.Uint32(b[44:]),
-		raw: le.Uint32(b[48:]), sum: le.Uint32(b[52:]),
+		raw: le.Uint32(b[48:]), sum: le.Uint32(b[52:]), footer: le.Uint32(b[56:]),
 		newer: b[4] > version || le.Uint16(b[6:]) != blockHead,
 	}
 	return h, h.newer, true

@@ -26,9 +26,8 @@ type block struct {
 	first    uint64 // offsets of its frames
 	last     uint64
 	count    uint32
-	messages uint64 // highest offset of a message, 0 for none
-	state    bool   // some frame is not a message
-	shown    bool   // readers see it
+	state    bool // some frame is not a message
+	shown    bool // readers see it
 }
 
 func (b *block) bytes() []byte { return b.chunk.data[b.from:b.to] }
@@ -67,11 +66,7 @@ func (b *buffer) frame(size int, k kind, epoch uint32) ([]byte, uint64) {
 	b.bytes += int64(align(size))
 	b.open.to, b.open.last = b.used, offset
 	b.open.count++
-	if k == kindMessage {
-		b.open.messages = offset
-	} else {
-		b.open.state = true
-	}
+	b.open.state = b.open.state || k != kindMessage
 	return f, offset
 }
 

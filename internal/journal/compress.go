@@ -168,6 +168,7 @@ func (s *scan) unpack(b []byte, h *blockHeader) (need int) {
 // takeUnpacked hands out the run of a compressed block.
 func (s *scan) takeUnpacked() []byte {
 	run := s.run
+	s.runAt = s.pos
 	s.pos += s.took
 	if s.void {
 		s.end = s.pos

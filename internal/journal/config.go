@@ -59,5 +59,5 @@ var compressions = []string{CompressionNone, CompressionZstd}
 // Options returns what Open needs of a configuration that Validate passed.
 func (c Config) Options() Options {
 	sync, _ := ParseSync(c.Sync)
-	return Options{Dir: c.Dir, MaxBytes: c.MaxBytes, Sync: sync, Compression: c.Compression}
+	return Options{Dir: c.Dir, MaxBytes: c.MaxBytes, Sync: sync, Keep: c.Keep, Compression: c.Compression}
 }

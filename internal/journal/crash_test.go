@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -240,8 +241,12 @@ func (l *life) storeCursor() {
 	}
 	old, _ := l.j.Cursor(crashLane)
 	c := journal.Cursor{Low: max(old.Low, stored/2), Counters: []byte{1, 2}}
-	if c.Low+2 <= stored {
-		c.Settled = []journal.Range{{First: c.Low + 1, Last: stored}}
+	first := c.Low + 1
+	if settles(old, c.Low) { // what was settled stays so
+		first = c.Low
+	}
+	if first < stored {
+		c.Settled = []journal.Range{{First: first, Last: stored}}
 	}
 	offset, err := l.j.StoreCursor(crashLane, c)
 	if errors.Is(err, journal.ErrFull) {
@@ -289,13 +294,12 @@ func (h *history) check(p photo) {
 		h.t.Fatalf("after %v: open: %v", p.after, err)
 	}
 	defer j.Close()
-	c, _ := j.Cursor(crashLane)
-	low := c.Low // below it messages may be gone
+	c, _ := j.Cursor(crashLane) // what it has settled may be gone
 	got := h.readAll(j)
-	h.checkArchive(p, got, low)
+	h.checkArchive(p, got)
 	for n, s := range h.given {
 		acked := !h.weak && h.acked[n] || !h.weak && n.epoch == h.epoch && n.offset <= p.stored
-		if back, ok := got[n]; acked && !ok && n.offset >= low {
+		if back, ok := got[n]; acked && !ok && !settles(c, n.offset) {
 			h.t.Fatalf("after %v: acknowledged %v is gone (stored %d)", p.after, n, p.stored)
 		} else if ok && back != s {
 			h.t.Fatalf("after %v: %v is %q, was %q", p.after, n, back, s)
@@ -319,6 +323,13 @@ func (h *history) check(p photo) {
 		}
 	}
 	h.checkCursor(j, p)
+}
+
+// settles reports whether a cursor has settled an offset.
+func settles(c journal.Cursor, offset uint64) bool {
+	return offset < c.Low || slices.ContainsFunc(c.Settled, func(r journal.Range) bool {
+		return r.First <= offset && offset <= r.Last
+	})
 }
 
 func (h *history) checkCursor(j *journal.Journal, p photo) {

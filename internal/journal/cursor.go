@@ -14,7 +14,9 @@ type Cursor struct {
 	Low      uint64  // all below is settled
 	Settled  []Range // what is settled at or above Low, ascending, not touching
 	Counters []byte  // the lane's own, opaque
-	// Rules are the numbers of the rules that feed the lane: what it is owed.
+	// Rules are the numbers of the rules that feed the lane: it is owed the
+	// messages that one of them wants (C6). nil: all messages. A rule is in the
+	// stored cursor before the first message that it wants is appended.
 	Rules []uint32
 	// Dropped is what the lane gave up since its last cursor, for those who ask
 	// what became of a message; it is in the log only, not in the state.
@@ -29,7 +31,10 @@ type Drop struct {
 
 // clone returns a copy that shares nothing.
 func (c Cursor) clone() Cursor {
-	return Cursor{Low: c.Low, Settled: slices.Clone(c.Settled), Counters: slices.Clone(c.Counters), Rules: slices.Clone(c.Rules)}
+	return Cursor{
+		Low: c.Low, Settled: slices.Clone(c.Settled), Counters: slices.Clone(c.Counters),
+		Rules: slices.Clone(c.Rules),
+	}
 }
 
 // check reports what is wrong with a cursor: it may speak only of offsets that
@@ -38,10 +43,21 @@ func (c *Cursor) check(stored uint64) error {
 	if c.Low > stored+1 {
 		return fmt.Errorf("store cursor: low %d is above the stored offset %d", c.Low, stored)
 	}
-	at := c.Low
-	for _, r := range c.Settled {
+	if err := checkRanges(c.Settled, c.Low, stored); err != nil {
+		return fmt.Errorf("store cursor: %w", err)
+	}
+	for _, d := range c.Dropped {
+		if err := checkRanges(d.Ranges, 0, stored); err != nil {
+			return fmt.Errorf("store cursor: dropped, %s: %w", d.Reason, err)
+		}
+	}
+	return nil
+}
+
+func checkRanges(ranges []Range, at, stored uint64) error {
+	for _, r := range ranges {
 		if r.First < at || r.Last < r.First || r.Last > stored {
-			return fmt.Errorf("store cursor: range %d-%d is out of order or above the stored offset %d", r.First, r.Last, stored)
+			return fmt.Errorf("range %d-%d is out of order or above the stored offset %d", r.First, r.Last, stored)
 		}
 		at = r.Last + 1
 	}
@@ -54,6 +70,8 @@ const (
 	secLow      = 2 // 8 bytes
 	secSettled  = 3 // uvarints: gap before the range, its length - 1
 	secCounters = 4
+	secFedBy    = 5 // 4 bytes each: the lane's rules; empty but there: none
+	secDropped  = 6 // uvarint length of the reason, reason, ranges as in secSettled
 )
 
 func appendCursor(b []byte, lane uint32, c *Cursor) []byte {
@@ -67,7 +85,33 @@ func appendCursor(b []byte, lane uint32, c *Cursor) []byte {
 	if c.Counters != nil {
 		b = appendSectionBytes(b, secCounters, c.Counters)
 	}
+	if c.Rules != nil {
+		b = append(b, secFedBy)
+		b = binary.AppendUvarint(b, uint64(4*len(c.Rules)))
+		for _, r := range c.Rules {
+			b = le.AppendUint32(b, r)
+		}
+	}
+	for i := range c.Dropped {
+		b = appendSectionBytes(b, secDropped, c.Dropped[i].appendTo(nil))
+	}
 	return b
+}
+
+func (d *Drop) appendTo(b []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(d.Reason)))
+	b = append(b, d.Reason...)
+	return appendRanges(b, 0, d.Ranges)
+}
+
+func decodeDrop(b []byte) (d Drop, err error) {
+	n, w := binary.Uvarint(b)
+	if w <= 0 || n > uint64(len(b)-w) {
+		return d, errMalformed
+	}
+	d.Reason = string(b[w : w+int(n)])
+	d.Ranges, err = decodeRanges(b[w+int(n):], 0)
+	return d, err
 }
 
 func appendRanges(b []byte, at uint64, ranges []Range) []byte {
@@ -89,6 +133,14 @@ func decodeCursor(b []byte) (lane uint32, c Cursor, err error) {
 			return 0, c, errMalformed
 		}
 		switch {
+		case k == secFedBy && len(body)%4 == 0:
+			c.Rules = decodeNumbers(body)
+		case k == secDropped:
+			d, err := decodeDrop(body)
+			if err != nil {
+				return 0, c, err
+			}
+			c.Dropped = append(c.Dropped, d)
 		case k == secLane && len(body) == 4:
 			lane = le.Uint32(body)
 		case k == secLow && len(body) == 8:
@@ -105,6 +157,15 @@ func decodeCursor(b []byte) (lane uint32, c Cursor, err error) {
 	}
 	c.Settled, err = decodeRanges(ranges, c.Low)
 	return lane, c, err
+}
+
+// decodeNumbers reads numbers of 4 bytes each; none is not nil.
+func decodeNumbers(b []byte) []uint32 {
+	list := make([]uint32, 0, len(b)/4)
+	for ; len(b) >= 4; b = b[4:] {
+		list = append(list, le.Uint32(b))
+	}
+	return list
 }
 
 func decodeRanges(b []byte, at uint64) ([]Range, error) {
@@ -131,6 +192,18 @@ func (j *Journal) Cursor(lane uint32) (Cursor, bool) {
 	defer j.stateMu.Unlock()
 	c, ok := j.state.cursors[lane]
 	return c.clone(), ok
+}
+
+// Cursors returns the stored cursors of all lanes, also of those whose sink is
+// gone (C16).
+func (j *Journal) Cursors() map[uint32]Cursor {
+	j.stateMu.Lock()
+	defer j.stateMu.Unlock()
+	all := make(map[uint32]Cursor, len(j.state.cursors))
+	for lane, c := range j.state.cursors {
+		all[lane] = c.clone()
+	}
+	return all
 }
 
 // StoreCursor appends a lane's cursor, which is stored once Stored() reaches

@@ -6,19 +6,39 @@ import (
 	"github.com/penstock/penstock/internal/message"
 )
 
-// An Entry is one message and what the journal keeps with it (C1).
+// An Entry is one message and what the journal keeps with it, or a change of
+// state that comes without a message: one frame, so that they cannot be torn
+// apart (C1).
 type Entry struct {
-	Message  *message.Message
-	Rules    []uint32 // numbers of the rules that want it
-	PacketID uint16   // the publisher's, for QoS 2
+	Message  *message.Message // nil: only Deliveries and Change
+	Rules    []uint32         // numbers of the rules that want it
+	PacketID uint16           // the publisher's, for QoS 2
+	// Deliveries are the durable sessions that must get the message.
+	Deliveries []Delivery
+	// Change is a change of the state outside the journal, in that state's own
+	// words. nil: none.
+	Change []byte
+	// RetainedSet: the message becomes the retained one of its topic.
+	RetainedSet bool
 	// NoWait: nobody waits for the sync (C8), so that it may wait a moment for
 	// company.
 	NoWait bool
+	// Frees: the entry frees space sooner or later, as an acknowledgement does.
+	// When all entries of an Append do, they may use the tenth of the bound that
+	// is kept for this (C7).
+	Frees bool
 }
 
-// Sections of a message frame, in the order they are written.
+// A Delivery is a message's place in the queue of a durable session.
+type Delivery struct {
+	Session  uint32
+	Position uint64
+}
+
+// Sections of a message frame. What the journal itself looks at comes first:
+// meta, rules, deliveries, change; then the others in order.
 const (
-	secMeta       = 1 // received (8), QoS and retain (1), hops (1), packet id (2)
+	secMeta       = 1 // received (8), flags (1), hops (1), packet id (2)
 	secRules      = 2 // 4 bytes each
 	secClient     = 3
 	secUser       = 4
@@ -26,7 +46,17 @@ const (
 	secSource     = 6
 	secProperties = 7 // sections of its own
 	secPayload    = 8
+	secDeliveries = 9 // session (4), position (8), each
+	secChange     = 10
 )
+
+// The flags of meta; the two bits below are the QoS.
+const (
+	metaRetain      = 1 << 2
+	metaRetainedSet = 1 << 3
+)
+
+const deliverySize = 12
 
 const metaSize = 12
 
@@ -43,7 +73,10 @@ const (
 // sizeOf is the exact size of the entry's frame.
 func (e *Entry) sizeOf() int {
 	m := e.Message
-	n := frameHead + 2 + metaSize + sectionSize(4*len(e.Rules)) + sectionSize(len(m.Client)) +
+	if m == nil {
+		return frameHead + e.stateSize()
+	}
+	n := frameHead + 2 + metaSize + sectionSize(4*len(e.Rules)) + e.stateSize() + sectionSize(len(m.Client)) +
 		sectionSize(len(m.User)) + sectionSize(len(m.Topic)) + sectionSize(len(m.Source)) +
 		sectionSize(len(m.Payload))
 	if !m.Properties.IsZero() {
@@ -52,14 +85,35 @@ func (e *Entry) sizeOf() int {
 	return n
 }
 
+// stateSize is what the state that goes with a message takes.
+func (e *Entry) stateSize() int {
+	n := sectionSize(deliverySize * len(e.Deliveries))
+	if e.Change != nil {
+		n += 1 + uvarintSize(uint64(len(e.Change))) + len(e.Change)
+	}
+	return n
+}
+
+// kind is the kind of the entry's frame.
+func (e *Entry) kind() kind {
+	if e.Message == nil {
+		return kindChange
+	}
+	return kindMessage
+}
+
 // appendTo appends the sections of the entry. m.Received is set.
 func (e *Entry) appendTo(b []byte) []byte {
 	m := e.Message
+	if m == nil {
+		return e.appendState(b)
+	}
 	b = append(b, secMeta, metaSize)
 	b = le.AppendUint64(b, uint64(m.Received))
-	b = append(b, metaFlags(m), m.Hops)
+	b = append(b, e.metaFlags(), m.Hops)
 	b = le.AppendUint16(b, e.PacketID)
 	b = appendRules(b, e.Rules)
+	b = e.appendState(b)
 	b = appendSection(b, secClient, m.Client)
 	b = appendSection(b, secUser, m.User)
 	b = appendSection(b, secTopic, m.Topic)
@@ -75,12 +129,30 @@ func (e *Entry) appendTo(b []byte) []byte {
 	return b
 }
 
-func metaFlags(m *message.Message) byte {
-	f := m.QoS & 3
-	if m.Retain {
-		f |= 4
+func (e *Entry) metaFlags() byte {
+	f := e.Message.QoS & 3
+	if e.Message.Retain {
+		f |= metaRetain
+	}
+	if e.RetainedSet {
+		f |= metaRetainedSet
 	}
 	return f
+}
+
+func (e *Entry) appendState(b []byte) []byte {
+	if len(e.Deliveries) > 0 {
+		b = append(b, secDeliveries)
+		b = binary.AppendUvarint(b, uint64(deliverySize*len(e.Deliveries)))
+		for _, d := range e.Deliveries {
+			b = le.AppendUint32(b, d.Session)
+			b = le.AppendUint64(b, d.Position)
+		}
+	}
+	if e.Change != nil {
+		b = appendSectionBytes(b, secChange, e.Change)
+	}
+	return b
 }
 
 func appendRules(b []byte, rules []uint32) []byte {

@@ -2,7 +2,9 @@ package journal
 
 import (
 	"bytes"
+	"fmt"
 	"hash/crc32"
+	"io/fs"
 )
 
 // Names of internals for the tests of the byte layout.
@@ -92,3 +94,56 @@ func ApplyState(k byte, body []byte) (encoded []byte, err error) {
 
 // Published is how far readers find what is stored.
 func (j *Journal) Published() uint64 { return j.published.Load() }
+
+// CursorOf decodes a cursor frame; false when it is of another kind.
+func CursorOf(frame []byte) (Cursor, bool) {
+	if frameKind(frame) != kindCursor {
+		return Cursor{}, false
+	}
+	_, c, err := decodeCursor(frame[frameHead:])
+	return c, err == nil
+}
+
+// FooterOf is what the footer of a segment image says, as text.
+func FooterOf(b []byte, name string) string {
+	x, _, _ := readFooter(memory{bytes.NewReader(b)}, parseSegment("", name), int64(len(b)))
+	return describe(x)
+}
+
+// FactsOf is what is in a segment image, as text.
+func FactsOf(b []byte, name string) string {
+	x := newFacts()
+	s := parseSegment("", name)
+	_ = newScan(bytes.NewReader(b), s, 0, int64(len(b))).walk(func(at int64, f []byte) error {
+		x.add(f, at)
+		return nil
+	})
+	return describe(x)
+}
+
+func describe(x *facts) string {
+	if x == nil {
+		return "nil"
+	}
+	y := *x
+	y.known, y.room, y.recent = nil, 0, 0
+	return fmt.Sprintf("%+v", y)
+}
+
+// Footer decodes the sections of a footer and encodes them again.
+func Footer(body []byte) ([]byte, error) {
+	x, err := decodeFacts(body)
+	if err != nil {
+		return nil, err
+	}
+	return x.appendTo(nil), nil
+}
+
+type memory struct{ *bytes.Reader }
+
+func (memory) WriteAt([]byte, int64) (int, error) { return 0, nil }
+func (memory) Close() error                       { return nil }
+func (memory) Sync() error                        { return nil }
+func (memory) Datasync() error                    { return nil }
+func (memory) Truncate(int64) error               { return nil }
+func (memory) Stat() (fs.FileInfo, error)         { return nil, nil }

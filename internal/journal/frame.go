@@ -23,11 +23,16 @@ const (
 type kind byte
 
 const (
-	kindMessage kind = 1 // a message some rule wants
-	kindState   kind = 2 // all state there is, at the head of a segment
-	kindNumber  kind = 3 // a name got a number (C16)
-	kindCursor  kind = 4 // a lane's cursor (C15)
-	kindTick    kind = 8 // time went on (C21)
+	kindMessage  kind = 1  // a message, and the state that goes with it
+	kindState    kind = 2  // all state there is, at the head of a segment
+	kindNumber   kind = 3  // a name got a number (C16)
+	kindCursor   kind = 4  // a lane's cursor (C15)
+	kindFooter   kind = 5  // what is in a sealed segment (C5)
+	kindForget   kind = 6  // a lane's cursor was dropped (C16)
+	kindSaved    kind = 7  // a small named state (C21)
+	kindTick     kind = 8  // time went on (C21)
+	kindChange   kind = 9  // state without a message (C1)
+	kindSnapshot kind = 10 // of one shard of the state outside the journal (C5)
 )
 
 var le = binary.LittleEndian

@@ -18,42 +18,52 @@ type Options struct {
 	Dir          string
 	MaxBytes     int64 // bound of everything in Dir; 0: 10 GiB
 	Sync         Sync
-	Compression  string           // CompressionNone ("" too) or CompressionZstd, of what is written from now on
-	SegmentBytes int64            // 0: a 32nd of MaxBytes, at most 64 MiB
-	TailBytes    int64            // memory kept for readers that keep up; 0: 64 MiB
-	FS           fault.FS         // nil: the operating system's
-	Log          *slog.Logger     // nil: nothing is logged
-	Clock        func() time.Time // nil: the system's
+	Compression  string        // CompressionNone ("" too) or CompressionZstd, of what is written from now on
+	SegmentBytes int64         // 0: a 32nd of MaxBytes, at most 64 MiB
+	TailBytes    int64         // memory kept for readers that keep up; 0: 64 MiB
+	Keep         time.Duration // how long segments stay for replay after nobody is owed anything in them
+	State        State         // what entries add up to outside the journal; nil: nothing
+	// SnapshotBytes is how much log makes a snapshot of State due, at least;
+	// 0: 256 MiB.
+	SnapshotBytes int64
+	FS            fault.FS         // nil: the operating system's
+	Log           *slog.Logger     // nil: nothing is logged
+	Clock         func() time.Time // nil: the system's
 	// OnSync is told what each sync of a commit took, by the committer; nil: nobody.
 	OnSync func(time.Duration)
 }
 
 // The defaults and bounds of Options.
 const (
-	maxSegment   = 64 << 20
-	minSegment   = 1 << 20
-	defaultTail  = 64 << 20
-	reservePart  = 10 // a tenth of MaxBytes is for what frees space (C7)
-	segmentParts = 32
+	maxSegment      = 64 << 20
+	minSegment      = 1 << 20
+	defaultTail     = 64 << 20
+	defaultSnapshot = 256 << 20
+	reservePart     = 10 // a tenth of MaxBytes is for what frees space (C7)
+	segmentParts    = 32
 )
 
 // A Journal is the durable, append-only log. Its methods may be called
 // concurrently.
 type Journal struct {
-	dir          string
-	fs           fault.FS
-	log          *slog.Logger
-	clock        func() time.Time
-	onSync       func(time.Duration)
-	mode         Sync
-	id           uint64
-	epoch        uint32
-	maxBytes     int64
-	limit        int64 // of messages: maxBytes without the reserve
-	maxEntry     int
-	segmentBytes int64
-	lock         io.Closer
-	opening      bool // Open may go beyond the bound by one segment
+	dir           string
+	fs            fault.FS
+	log           *slog.Logger
+	clock         func() time.Time
+	onSync        func(time.Duration)
+	mode          Sync
+	compression   string
+	keep          time.Duration
+	external      State
+	id            uint64
+	epoch         uint32
+	maxBytes      int64
+	limit         int64 // of messages: maxBytes without the reserve
+	maxEntry      int
+	segmentBytes  int64
+	snapshotBytes int64
+	lock          io.Closer
+	opening       bool // Open may go beyond the bound by one segment
 
 	mu          sync.Mutex
 	buf         buffer        // guarded by mu, as is all down to the next blank line
@@ -74,10 +84,12 @@ type Journal struct {
 	roomy   chan struct{}
 	wake    chan struct{} // to the committer, capacity 1: buf.due was raised
 	kick    chan struct{} // to the keeper, capacity 1: look again
+	tidy    chan struct{} // to tidyLoop, capacity 1: look again
 	stop    chan struct{} // closed by Close
 
 	committed chan struct{} // closed when the committer ended
 	kept      chan struct{} // closed when the keeper ended
+	tidied    chan struct{} // closed when tidyLoop ended
 	closeErr  error         // of the committer, after committed
 
 	w        writer // belongs to the committer
@@ -90,6 +102,8 @@ type Journal struct {
 	damage   damage
 
 	used      atomic.Int64 // bytes taken in the folder, commit buffer aside
+	grown     atomic.Int64 // bytes of log since the last snapshot
+	rewritten atomic.Uint64
 	stored    atomic.Uint64
 	published atomic.Uint64 // what of stored readers find
 	commits   atomic.Uint64
@@ -150,6 +164,9 @@ func newJournal(o Options) *Journal {
 	if o.TailBytes == 0 {
 		o.TailBytes = defaultTail
 	}
+	if o.SnapshotBytes == 0 {
+		o.SnapshotBytes = defaultSnapshot
+	}
 	if o.FS == nil {
 		o.FS = fault.OS{}
 	}
@@ -164,11 +181,13 @@ func newJournal(o Options) *Journal {
 	}
 	j := &Journal{
 		dir: o.Dir, fs: o.FS, log: o.Log, clock: o.Clock, onSync: o.OnSync, mode: o.Sync, maxBytes: o.MaxBytes,
+		compression: o.Compression, keep: o.Keep, external: o.State, snapshotBytes: o.SnapshotBytes,
 		limit: o.MaxBytes - o.MaxBytes/reservePart, segmentBytes: o.SegmentBytes,
 		maxEntry: int(min(maxFrame, o.MaxBytes/4)),
 		state:    newState(), numbering: map[numberKey]uint64{},
 		roomy: make(chan struct{}), wake: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		stop: make(chan struct{}), committed: make(chan struct{}), kept: make(chan struct{}),
+		tidied: make(chan struct{}), tidy: make(chan struct{}, 1),
 		lastSync: time.Now(),
 	}
 	close(j.roomy)
@@ -179,7 +198,7 @@ func newJournal(o Options) *Journal {
 	return j
 }
 
-// start recovers, begins the first segment of this epoch and the two
+// start recovers, begins the first segment of this epoch and the
 // goroutines of the journal.
 func (j *Journal) start() error {
 	if err := j.recover(); err != nil {
@@ -195,6 +214,7 @@ func (j *Journal) start() error {
 	j.published.Store(j.w.floor)
 	go j.commitLoop()
 	go j.keepLoop()
+	go j.tidyLoop()
 	return nil
 }
 
@@ -212,6 +232,7 @@ func (j *Journal) Close() error {
 	close(j.stop)
 	<-j.committed
 	<-j.kept
+	<-j.tidied
 	err := j.closeErr
 	if err == nil {
 		err = j.w.finish()

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,13 +15,14 @@ const spareName = "next.spare"
 // measureTime is how often the folder is measured for what others keep in it.
 const measureTime = time.Second
 
-// keepLoop prepares segments and removes those that every lane has passed.
+// keepLoop prepares segments and removes those of which nobody is owed
+// anything.
 func (j *Journal) keepLoop() {
 	defer close(j.kept)
 	tick := time.NewTicker(measureTime)
 	defer tick.Stop()
 	for {
-		j.removePassed()
+		j.removeSettled()
 		j.prepare()
 		j.checkRoom()
 		select {
@@ -43,41 +43,11 @@ func (j *Journal) kickKeeper() {
 	}
 }
 
-// removePassed removes the segments of which nobody is owed a message.
-func (j *Journal) removePassed() {
-	j.stateMu.Lock()
-	low, ok := j.state.low()
-	j.stateMu.Unlock()
-	for _, s := range j.cat.passed(low, ok) {
-		j.freed(s, j.cat.remove(s))
-	}
-}
-
-// freed counts a removed segment's space as free.
-func (j *Journal) freed(s *segment, err error) {
-	if err != nil {
-		// Its space stays taken until measureFolder sees the file as foreign.
-		j.log.Warn("remove journal segment", slog.String("file", s.path), slog.Any("err", err))
-	}
-	j.used.Add(-s.used)
-}
-
-// release gives one use of a segment back.
-func (j *Journal) release(s *segment) error {
-	removed, err := j.cat.release(s)
-	if removed {
-		j.freed(s, err)
-		j.kickKeeper()
-		return nil
-	}
-	return err
-}
-
 // prepare makes the next segment if there is none and the bound leaves room
 // for it and for what a commit may need besides.
 func (j *Journal) prepare() {
 	size := j.segmentBytes
-	if j.cat.hasSpare() || time.Now().Before(j.noSpare) || j.cat.allocated()+2*size > j.maxBytes {
+	if j.cat.hasSpare() || time.Now().Before(j.noSpare) || !j.makeWay(2*size) {
 		return
 	}
 	j.cat.setPreparing(size)
@@ -133,7 +103,7 @@ func (j *Journal) measureFolder() {
 			n += j.subfolder(e.Name())
 			continue
 		}
-		if e.Name() == spareName || j.cat.owns(e.Name()) {
+		if e.Name() == spareName || e.Name() == asideName || j.cat.owns(e.Name()) {
 			continue
 		}
 		if info, err := e.Info(); err == nil {
@@ -152,7 +122,7 @@ func (c *catalog) owns(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	named := func(s *segment) bool { return s.name() == name }
-	return c.beginning == name || slices.ContainsFunc(c.list, named) || slices.ContainsFunc(c.dying, named)
+	return c.beginning == name || c.naming == name || slices.ContainsFunc(c.list, named) || slices.ContainsFunc(c.dying, named)
 }
 
 // begin notes the file that is becoming a segment, "" for none.

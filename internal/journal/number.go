@@ -48,14 +48,14 @@ func (j *Journal) Names(kind string) map[string]uint32 {
 
 // apply has the state take in the frames of a stored block.
 func (j *Journal) apply(b []byte) {
-	cursors := false
+	frees := false
 	j.stateMu.Lock()
 	_ = frames(b, func(f []byte) error {
-		cursors = cursors || frameKind(f) == kindCursor
+		frees = frees || frameKind(f) != kindMessage
 		return j.state.apply(f) // what this process encoded is sound
 	})
 	j.stateMu.Unlock()
-	if cursors {
+	if frees {
 		j.kickKeeper()
 	}
 }

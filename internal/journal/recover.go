@@ -24,9 +24,9 @@ type recovery struct {
 	newer bool
 }
 
-// recover reads the folder: it finds the newest segment that says the state,
-// applies all entries from there on, cuts the torn tail, and never reads the
-// older segments at all.
+// recover reads the folder: the footers of the sealed segments, all entries
+// from the newest segment on that says the state; it cuts the torn tail, and
+// has the state outside the journal take in what it does not have yet (C5).
 func (j *Journal) recover() error {
 	r := &recovery{j: j}
 	if err := r.folder(); err != nil {
@@ -36,13 +36,20 @@ func (j *Journal) recover() error {
 	if err != nil {
 		return err
 	}
-	for i := from; i < len(r.list); i++ {
-		if err := r.segment(i); err != nil {
+	for i := range r.list {
+		read := r.sealed
+		if i >= from {
+			read = r.segment
+		}
+		if err := read(i); err != nil {
 			return err
 		}
 	}
 	if r.newer {
 		return ErrVersion
+	}
+	if err := r.external(); err != nil {
+		return err
 	}
 	r.finish()
 	return nil
@@ -59,8 +66,8 @@ func (r *recovery) folder() error {
 			r.j.cat.foreign += r.j.subfolder(e.Name())
 			continue
 		}
-		if e.Name() == spareName {
-			if err := r.j.fs.Remove(filepath.Join(r.j.dir, spareName)); err != nil {
+		if e.Name() == spareName || e.Name() == asideName {
+			if err := r.j.fs.Remove(filepath.Join(r.j.dir, e.Name())); err != nil {
 				return err
 			}
 			continue
@@ -77,8 +84,24 @@ func (r *recovery) folder() error {
 		}
 	}
 	slices.SortFunc(r.list, inOrder)
+	if err := r.resolve(); err != nil {
+		return err
+	}
 	r.link()
 	r.j.cat.list = r.list
+	return nil
+}
+
+// resolve leaves the highest generation of every segment and removes the
+// others, whose content it has (C6).
+func (r *recovery) resolve() error {
+	kept, replaced := generations(r.list)
+	r.list = kept
+	for _, s := range replaced {
+		if err := r.j.fs.Remove(s.path); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -90,20 +113,15 @@ func (r *recovery) add(name string, size int64) bool {
 	s.alloc, s.used = size, size
 	s.end.Store(size)
 	r.list = append(r.list, s)
-	r.j.w.serial = max(r.j.w.serial, s.serial)
+	r.j.w.serial = max(r.j.w.serial, s.through)
 	return true
 }
 
 // link has every segment end where the one after it begins, whatever it holds
-// beyond (C4), and takes it for full of messages until it was read.
+// beyond (C4).
 func (r *recovery) link() {
 	for i, s := range r.list[:max(0, len(r.list)-1)] {
-		next := r.list[i+1].base
-		s.limit.Store(next)
-		s.messages = next - 1
-		if s.base == next {
-			s.messages = 0
-		}
+		s.limit.Store(r.list[i+1].base)
 	}
 }
 
@@ -151,6 +169,32 @@ func (r *recovery) hasHead(s *segment) (bool, error) {
 	}
 }
 
+// sealed learns what is in a segment from its footer; one without a sound
+// footer is read.
+func (r *recovery) sealed(i int) error {
+	s := r.list[i]
+	f, err := r.j.fs.OpenFile(s.path, os.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	x, newer, err := readFooter(f, s, s.end.Load())
+	if x != nil {
+		s.facts, r.high = x, max(r.high, x.high)
+	}
+	if x != nil || newer || err != nil {
+		r.newer = r.newer || newer
+		return err
+	}
+	sc := newScan(f, s, 0, s.end.Load())
+	sc.reuse = true
+	sc.bad = func(from, to int64, last uint64, _ *item) { r.j.setAside(s, from, to, last+1, asideDamage) }
+	return sc.walk(func(at int64, b []byte) error {
+		s.facts.add(b, at)
+		return nil
+	})
+}
+
 // segment reads one segment: what it adds to the state, what is damaged, and
 // in the last one where the torn tail begins.
 func (r *recovery) segment(i int) error {
@@ -178,7 +222,34 @@ func (r *recovery) segment(i int) error {
 			r.j.setAside(s, b.from, min(b.to, end), b.last+1, why)
 		}
 	}
-	return r.apply(f, s, end)
+	if err := r.apply(f, s, end); err != nil {
+		return err
+	}
+	return r.end(f, s)
+}
+
+// end gives the segment that a crash left open the footer it lacks, now that
+// its end is not in doubt any more, so that later openings need not read it.
+func (r *recovery) end(f fault.File, s *segment) error {
+	size := s.end.Load()
+	if x, newer, err := readFooter(f, s, size); x != nil || newer || err != nil {
+		return err
+	}
+	if s.limit.Load() != math.MaxUint64 {
+		return nil
+	}
+	h := blockHeader{journal: r.j.id, segment: s.id, synced: r.valid, first: r.valid + 1}
+	foot := appendFooter(nil, s.facts, h, r.j.state.epoch)
+	n := int64(len(foot))
+	if r.j.cat.allocated()+n > r.j.maxBytes {
+		return nil
+	}
+	if _, err := f.WriteAt(foot, size); err != nil {
+		return errors.Join(err, f.Truncate(size))
+	}
+	s.end.Store(size + n)
+	s.alloc, s.used = size+n, size+n
+	return f.Sync()
 }
 
 // survey is what one walk through a segment found.
@@ -255,7 +326,7 @@ func (r *recovery) trim(f fault.File, s *segment, sv *survey) (int64, error) {
 		r.j.setAside(s, cut, used, r.valid+1, asideTail)
 	}
 	if cut == end {
-		return end, nil
+		return end, f.Sync() // a process that was killed may not have
 	}
 	if err := f.Truncate(cut); err != nil {
 		return 0, err
@@ -284,20 +355,14 @@ func lastUsed(f fault.File, from, end int64) (int64, error) {
 
 // apply has the state take in a segment's frames.
 func (r *recovery) apply(f fault.File, s *segment, end int64) error {
-	s.messages = 0
 	r.valid = max(r.valid, s.base-1)
 	sc := newScan(f, s, 0, end)
 	sc.reuse = true
-	for {
-		run, err := sc.next()
-		if run == nil || err != nil {
-			return err
-		}
-		_ = frames(run, func(b []byte) error {
-			r.frame(s, b)
-			return nil
-		})
-	}
+	return sc.walk(func(at int64, b []byte) error {
+		s.facts.add(b, at)
+		r.frame(s, b)
+		return nil
+	})
 }
 
 // frame takes in one frame. One whose checksum is right and whose content is
@@ -308,12 +373,7 @@ func (r *recovery) frame(s *segment, b []byte) {
 		r.j.log.Error("journal entry not understood",
 			slog.String("file", s.name()), slog.Uint64("offset", frameOffset(b)), slog.Any("err", err))
 	}
-	switch frameKind(b) {
-	case kindState:
-	case kindMessage:
-		s.messages = max(s.messages, frameOffset(b))
-		fallthrough
-	default:
+	if !lone(frameKind(b)) {
 		r.valid = max(r.valid, frameOffset(b))
 	}
 }
@@ -329,4 +389,5 @@ func (r *recovery) finish() {
 	j.buf.received = j.state.received
 	j.w.synced, j.w.floor = r.valid, j.buf.next-1
 	j.used.Store(j.cat.allocated())
+	j.grown.Store(j.cat.above(j.state.floor(j.shards())))
 }

@@ -18,6 +18,7 @@ type scan struct {
 	segment uint64
 	seed    uint32
 	pos     int64  // the next item
+	runAt   int64  // where the run that was handed out last begins
 	end     int64  // nothing is read at or beyond it
 	limit   uint64 // frames from this offset on are void: the scan ends
 	last    uint64 // highest offset seen
@@ -36,7 +37,7 @@ type scan struct {
 
 // item is what stands behind a damaged region.
 type item struct {
-	block bool   // a block, or a state, which is alone in its block
+	block bool   // a block of entries, or a frame that is alone in its block
 	first uint64 // its offset
 }
 
@@ -55,8 +56,8 @@ func (s *scan) next() ([]byte, error) {
 		n, need := s.valid(b)
 		switch {
 		case n > 0:
+			s.runAt, s.lent = s.pos, true
 			s.pos += int64(n)
-			s.lent = true
 			return b[:n:n], nil
 		case s.run != nil:
 			return s.takeUnpacked(), nil
@@ -155,7 +156,7 @@ func (s *scan) check(b []byte, at int64) (size, need int) {
 	if frameSum(f, s.seed) != le.Uint32(b[4:]) {
 		return 0, 0
 	}
-	if frameKind(f) == kindState {
+	if lone(frameKind(f)) {
 		return size, 0
 	}
 	if frameOffset(f) >= s.limit {
@@ -244,7 +245,7 @@ func (s *scan) resync(from int64) (next *found, zeros bool, err error) {
 // begins reports whether a whole valid item is at position at, where b is.
 func (s *scan) begins(b []byte, at int64) (it item, ok bool) {
 	if h, _, ok := parseBlock(b, s.segment); ok {
-		return item{true, h.first}, true
+		return item{h.flags&flagFooter == 0, h.first}, true
 	}
 	if !s.plausible(b, at) {
 		return it, false
@@ -256,7 +257,7 @@ func (s *scan) begins(b []byte, at int64) (it item, ok bool) {
 		}
 	}
 	b = b[:frameSize(b)]
-	return item{frameKind(b) == kindState, frameOffset(b)}, frameSum(b, s.seed) == le.Uint32(b[4:])
+	return item{lone(frameKind(b)), frameOffset(b)}, frameSum(b, s.seed) == le.Uint32(b[4:])
 }
 
 // plausible is the cheap part of begins for a frame: its size and offset are
@@ -266,7 +267,7 @@ func (s *scan) plausible(b []byte, at int64) bool {
 		return false
 	}
 	offset := frameOffset(b)
-	if frameKind(b) == kindState {
+	if lone(frameKind(b)) {
 		return offset <= s.last+1
 	}
 	return offset > s.last && offset-s.last <= uint64(s.end)/frameHead+maxGap
@@ -275,6 +276,29 @@ func (s *scan) plausible(b []byte, at int64) bool {
 // maxGap is how many offsets may be missing between two neighbours: a segment
 // that begins after a torn tail leaves out as many as the tail could hold.
 const maxGap = 1 << 32
+
+// walk calls f for each frame that is left, with the position of its block.
+func (s *scan) walk(f func(at int64, frame []byte) error) error {
+	block := s.pos
+	for {
+		run, err := s.next()
+		if run == nil || err != nil {
+			return err
+		}
+		at := s.runAt // in a compressed block only its beginning has a place
+		for len(run) > 0 {
+			size := blockHead
+			if le.Uint32(run) == blockMagic {
+				block = at
+			} else if err := f(block, run[:frameSize(run):frameSize(run)]); err != nil {
+				return err
+			} else {
+				size = align(frameSize(run))
+			}
+			run, at = run[size:], at+int64(size)
+		}
+	}
+}
 
 // frames calls f for each frame of a run.
 func frames(run []byte, f func(b []byte) error) error {

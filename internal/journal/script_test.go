@@ -76,10 +76,11 @@ syncdir /j`)
 write 1.seg 240+216
 datasync 1.seg`)
 	put(600)
-	step("what does not fit: sealed, then the next", `
-truncate 1.seg 456
+	step("what does not fit: the footer, sealed, then the next", `
+write 1.seg 456+232
+truncate 1.seg 688
 datasync 1.seg
-write 2.seg 0+1024
+write 2.seg 0+1272
 datasync 2.seg
 write 2.seg 0+240
 datasync 2.seg
@@ -92,7 +93,8 @@ datasync 2.seg`)
 		t.Fatal("the fault did not happen")
 	}
 	step("a failed sync, here the seal's: nothing more on that segment", `
-truncate 2.seg 960
+write 2.seg 960+232
+truncate 2.seg 1192
 write 3.void.seg 0+1024
 datasync 3.void.seg
 write 3.void.seg 0+240
@@ -103,9 +105,10 @@ datasync 3.void.seg`)
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	step("close: a block that says all was synced", `
+	step("close: a block that says all was synced, the footer", `
 write 3.void.seg 368+64
-truncate 3.void.seg 432
+write 3.void.seg 432+232
+truncate 3.void.seg 664
 datasync 3.void.seg`)
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/penstock/penstock/internal/fault"
 )
@@ -22,19 +23,29 @@ type segment struct {
 	serial uint64 // order of creation
 	id     uint64 // random, part of every checksum in the file
 	voids  bool   // an earlier segment was given up: it has frames from base on that are void (C4)
-	path   string
+	// generation counts how often the segment was rewritten (C6). Then it may
+	// stand for several: for all those of a serial up to through.
+	generation uint32
+	through    uint64
+	path       string
 
 	end   atomic.Int64  // bytes that readers may see
 	limit atomic.Uint64 // base of the segment after it: its own frames end below
 
 	// Guarded by catalog.mu:
-	messages uint64 // no message in it has a higher offset; 0 when it has none
-	alloc    int64  // bytes on disk
-	used     int64  // bytes that count as taken
-	index    []mark // ascending, sparse
-	file     fault.File
-	refs     int
-	dead     bool // to be removed when the last reader closes
+	facts *facts
+	alloc int64 // bytes on disk
+	used  int64 // bytes that count as taken
+	file  fault.File
+	refs  int
+	kept  bool   // nobody is owed anything in it; it is kept for replay
+	clear uint64 // not 0: nobody is owed anything once this offset is stored
+	dead  bool   // to be removed when the last reader closes
+
+	// What follows belongs to tidyLoop: how soon it may read the segment to
+	// know how much of it is owed.
+	next time.Time
+	look time.Duration
 }
 
 // A mark says where a frame is: no frame before position at has offset or more.
@@ -47,14 +58,23 @@ type mark struct {
 const indexBytes = 256 << 10
 
 func newSegment(dir string, base, serial, id uint64, voids bool) *segment {
-	s := &segment{base: base, serial: serial, id: id, voids: voids}
-	suffix := segmentSuffix
-	if voids {
-		suffix = voidSuffix
-	}
-	s.path = filepath.Join(dir, fmt.Sprintf("%020d-%010d-%016x%s", base, serial, id, suffix))
+	s := &segment{base: base, serial: serial, through: serial, id: id, voids: voids, facts: newFacts()}
+	s.named(dir)
 	s.limit.Store(math.MaxUint64)
 	return s
+}
+
+// named sets the segment's path.
+func (s *segment) named(dir string) {
+	name := fmt.Sprintf("%020d-%010d-%016x", s.base, s.serial, s.id)
+	if s.generation > 0 {
+		name += fmt.Sprintf(".%d-%d", s.generation, s.through)
+	}
+	suffix := segmentSuffix
+	if s.voids {
+		suffix = voidSuffix
+	}
+	s.path = filepath.Join(dir, name+suffix)
 }
 
 // The suffixes of segments.
@@ -72,19 +92,32 @@ func parseSegment(dir, name string) *segment {
 	if !ok && !voids {
 		return nil
 	}
+	stem, rewritten, _ := strings.Cut(stem, ".")
 	var base, serial, id uint64
 	if n, err := fmt.Sscanf(stem, "%020d-%010d-%016x", &base, &serial, &id); err != nil || n != 3 {
 		return nil
 	}
-	if s := newSegment(dir, base, serial, id, voids); s.name() == name {
-		return s
+	s := newSegment(dir, base, serial, id, voids)
+	if rewritten != "" {
+		if n, err := fmt.Sscanf(rewritten, "%d-%d", &s.generation, &s.through); err != nil || n != 2 {
+			return nil
+		}
+		s.named(dir)
 	}
-	return nil
+	if s.name() != name {
+		return nil
+	}
+	return s
 }
 
 // inOrder compares two segments by their place in the log.
 func inOrder(a, b *segment) int {
-	return cmp.Or(cmp.Compare(a.base, b.base), cmp.Compare(a.serial, b.serial))
+	return cmp.Or(cmp.Compare(a.base, b.base), cmp.Compare(a.serial, b.serial), cmp.Compare(a.generation, b.generation))
+}
+
+// replaces reports whether a is a later generation of b.
+func (s *segment) replaces(b *segment) bool {
+	return s.generation > b.generation && s.serial <= b.serial && b.through <= s.through
 }
 
 // catalog is the segments there are, in order.
@@ -102,6 +135,12 @@ type catalog struct {
 	dying []*segment
 	// beginning is the file that is becoming a segment.
 	beginning string
+	// aside is what a segment being rewritten takes already, naming its file on
+	// the way to become one.
+	aside  int64
+	naming string
+
+	kept atomic.Int64 // bytes of the segments that are kept for replay only
 }
 
 // add appends a segment; from now on readers may find it.
@@ -118,7 +157,7 @@ func (c *catalog) add(s *segment) {
 func (c *catalog) allocated() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := c.foreign + c.preparing
+	n := c.foreign + c.preparing + c.aside
 	if c.spare != nil {
 		n += c.spare.size
 	}
@@ -144,11 +183,7 @@ func (c *catalog) find(offset uint64) (*segment, int64, error) {
 		i++
 	}
 	s := c.list[i]
-	at := int64(0)
-	if k, _ := slices.BinarySearchFunc(s.index, offset, markBelow); k > 0 {
-		at = s.index[k-1].at
-	}
-	return s, at, c.open(s)
+	return s, s.facts.position(offset), c.open(s)
 }
 
 // markBelow sorts a mark before every offset that is at or above it.
@@ -164,7 +199,7 @@ func (c *catalog) after(s *segment) (*segment, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, t := range c.list {
-		if inOrder(t, s) > 0 {
+		if t.through > s.through {
 			return t, c.open(t)
 		}
 	}
@@ -175,7 +210,7 @@ func (c *catalog) after(s *segment) (*segment, error) {
 func (c *catalog) hasAfter(s *segment) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.list) > 0 && inOrder(c.list[len(c.list)-1], s) > 0
+	return len(c.list) > 0 && c.list[len(c.list)-1].through > s.through
 }
 
 // open counts one more user of s. The caller holds mu.
@@ -214,31 +249,6 @@ func (c *catalog) release(s *segment) (removed bool, err error) {
 	return gone, err
 }
 
-// passed takes the segments nobody needs out of the list and returns those
-// that no reader has open. low: every message below it is settled; ok false:
-// there is no lane. The last segment, being written, always stays.
-func (c *catalog) passed(low uint64, ok bool) []*segment {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var kept, gone []*segment
-	for i, s := range c.list {
-		owed := s.messages > 0 && (!ok || s.messages >= low)
-		pinned := s.voids && len(kept) > 0 // else void frames would be read again
-		if owed || pinned || i == len(c.list)-1 {
-			kept = append(kept, s)
-			continue
-		}
-		s.dead = true
-		if s.refs == 0 {
-			gone = append(gone, s)
-		} else {
-			c.dying = append(c.dying, s)
-		}
-	}
-	c.list = kept
-	return gone
-}
-
 // remove removes a dead segment's file. A file that is gone already is fine.
 func (c *catalog) remove(s *segment) error {
 	err := c.fs.Remove(s.path)
@@ -253,10 +263,10 @@ func (c *catalog) wrote(s *segment, b *block, at, size int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.used += size
-	s.messages = max(s.messages, b.messages)
-	if n := len(s.index); n == 0 || at-s.index[n-1].at >= indexBytes {
-		s.index = append(s.index, mark{b.first, at})
-	}
+	_ = frames(b.bytes(), func(f []byte) error {
+		s.facts.add(f, at)
+		return nil
+	})
 }
 
 // grew notes that s reaches to size on disk.

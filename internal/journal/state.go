@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 )
@@ -14,12 +15,19 @@ type state struct {
 	last     uint32 // highest number given out: none is used twice (C16)
 	numbers  map[numberKey]uint32
 	cursors  map[uint32]Cursor
+	lanes    bool // some lane has stored a cursor
+	saved    map[numberKey]saved
+	// snapshots are the newest of each shard of the state outside the journal.
+	snapshots map[uint32]snapshot
 }
 
 type numberKey struct{ kind, key string }
 
 func newState() *state {
-	return &state{numbers: map[numberKey]uint32{}, cursors: map[uint32]Cursor{}}
+	return &state{
+		numbers: map[numberKey]uint32{}, cursors: map[uint32]Cursor{}, saved: map[numberKey]saved{},
+		snapshots: map[uint32]snapshot{},
+	}
 }
 
 // Sections of a state frame. The frame's head has the epoch.
@@ -29,6 +37,8 @@ const (
 	secLast     = 3 // 4 bytes
 	secNumber   = 4 // a number frame's sections
 	secCursor   = 5 // a cursor frame's sections
+	secSaved    = 6 // a saved frame's sections
+	secSnapshot = 7 // shard (4), offset of its newest snapshot, applied, size (8 each)
 )
 
 // appendTo appends the sections of a state frame, the same bytes for the same
@@ -47,8 +57,17 @@ func (s *state) appendTo(b []byte) []byte {
 		c := s.cursors[lane]
 		b = appendSectionBytes(b, secCursor, appendCursor(nil, lane, &c))
 	}
+	for _, k := range slices.SortedFunc(maps.Keys(s.saved), byKey) {
+		b = appendSectionBytes(b, secSaved, appendSaved(nil, k, s.saved[k]))
+	}
+	for _, shard := range slices.Sorted(maps.Keys(s.snapshots)) {
+		b = append(b, secSnapshot, 28)
+		b = s.snapshots[shard].appendTo(b, shard)
+	}
 	return b
 }
+
+func byKey(a, b numberKey) int { return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.key, b.key)) }
 
 func (s *state) byNumber(a, b numberKey) int { return int(s.numbers[a]) - int(s.numbers[b]) }
 
@@ -65,6 +84,12 @@ func (s *state) apply(f []byte) error {
 		return s.applyCursor(body)
 	case kindMessage:
 		return s.applyMessage(body)
+	case kindForget:
+		return s.applyForget(body)
+	case kindSaved:
+		return s.applySaved(body)
+	case kindSnapshot:
+		return s.applySnapshot(f)
 	case kindTick:
 		return s.applyTick(f)
 	}
@@ -86,9 +111,27 @@ func (s *state) applyCursor(body []byte) error {
 	if err != nil {
 		return err
 	}
+	c.Dropped = nil // asked for in the log, not here
 	s.cursors[lane] = c
+	s.lanes = true
 	s.last = max(s.last, lane)
 	return nil
+}
+
+func (s *state) applyForget(body []byte) error {
+	lane, err := decodeForget(body)
+	if err == nil {
+		delete(s.cursors, lane)
+	}
+	return err
+}
+
+func decodeForget(body []byte) (lane uint32, err error) {
+	k, b, _, ok := nextSection(body)
+	if !ok || k != secLane || len(b) != 4 {
+		return 0, errMalformed
+	}
+	return le.Uint32(b), nil
 }
 
 // applyMessage keeps what only messages show when the entry that said it is
@@ -113,19 +156,24 @@ func (s *state) applyMessage(body []byte) error {
 	return nil
 }
 
-// load takes in a whole state frame. What is there stays: a head says at
-// least what its segment's predecessors said.
+// load takes in a whole state frame, which says all that the entries before it
+// add up to. Numbers stay whatever it says: none is used twice (C16).
 func (s *state) load(b []byte) error {
+	head := newState()
 	for len(b) > 0 {
 		k, body, rest, ok := nextSection(b)
 		if !ok {
 			return errMalformed
 		}
-		if err := s.loadSection(k, body); err != nil {
+		if err := head.loadSection(k, body); err != nil {
 			return err
 		}
 		b = rest
 	}
+	s.high, s.received, s.last = max(s.high, head.high), max(s.received, head.received), max(s.last, head.last)
+	maps.Copy(s.numbers, head.numbers)
+	s.cursors, s.saved, s.snapshots = head.cursors, head.saved, head.snapshots
+	s.lanes = s.lanes || head.lanes
 	return nil
 }
 
@@ -141,18 +189,12 @@ func (s *state) loadSection(k byte, body []byte) error {
 		return s.applyNumber(body)
 	case k == secCursor:
 		return s.applyCursor(body)
+	case k == secSaved:
+		return s.applySaved(body)
+	case k == secSnapshot && len(body) >= 28:
+		s.loadSnapshot(body)
 	}
 	return nil
-}
-
-// low returns the offset below which every lane has settled everything; false
-// when there is no lane.
-func (s *state) low() (uint64, bool) {
-	low, ok := ^uint64(0), false
-	for _, c := range s.cursors {
-		low, ok = min(low, c.Low), true
-	}
-	return low, ok
 }
 
 // names returns the names of one kind that have numbers.

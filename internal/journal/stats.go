@@ -7,8 +7,11 @@ type Stats struct {
 	Bytes     int64 // what the folder takes on disk, prepared segments included
 	Used      int64 // of it, what counts towards the bound of appends
 	MaxBytes  int64
+	Owed      int64 // at most, what of it somebody is owed: a lane, a checkpoint, the state
+	Kept      int64 // what of it is kept for replay only
 	Segments  int
-	TailBytes int64 // memory held for readers that keep up
+	Rewritten uint64 // segments that were replaced by what was still owed of them, since the journal was opened
+	TailBytes int64  // memory held for readers that keep up
 
 	Stored uint64 // every offset up to it is stored
 	Next   uint64 // the next offset to be given out
@@ -25,6 +28,17 @@ type Stats struct {
 	LastErrorAt time.Time
 }
 
+// owed returns how many segments there are and what they owe, at most.
+func (c *catalog) owed(d *demand) (segments int, bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d.refers = nil // not asked under the lock; what it keeps is little beside the rest
+	for _, s := range c.list {
+		bytes += d.bytes(s.facts)
+	}
+	return len(c.list), bytes
+}
+
 // Stats returns the journal's figures.
 func (j *Journal) Stats() Stats {
 	s := Stats{
@@ -32,9 +46,8 @@ func (j *Journal) Stats() Stats {
 		Stored: j.stored.Load(), Commits: j.commits.Load(), LastSync: time.Duration(j.syncTook.Load()),
 	}
 	s.Damaged, s.DamagedBytes = j.damage.totals()
-	j.cat.mu.Lock()
-	s.Segments = len(j.cat.list)
-	j.cat.mu.Unlock()
+	s.Kept, s.Rewritten = j.cat.kept.Load(), j.rewritten.Load()
+	s.Segments, s.Owed = j.cat.owed(j.demand())
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	s.Next, s.Full, s.FullSince = j.buf.next, j.room != nil, j.fullSince

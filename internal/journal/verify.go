@@ -54,13 +54,16 @@ const (
 
 // A SegmentInfo describes one segment of an archive.
 type SegmentInfo struct {
-	File     string // name in the journal's folder
-	State    SegmentState
-	Base     uint64 // the first offset it may hold
-	Serial   uint64 // order of creation
-	Bytes    int64
-	Frames   int64 // entries, the segment's own state aside
-	Messages int64
+	File   string // name in the journal's folder
+	State  SegmentState
+	Base   uint64 // the first offset it may hold
+	Serial uint64 // order of creation
+	// Generation is how often it was written anew without what nobody is owed
+	// any more (C6).
+	Generation uint32
+	Bytes      int64
+	Frames     int64 // entries, the segment's own state aside
+	Messages   int64
 	// First and Last are the offsets of its first and last entry, 0 when there
 	// is none; the times are those of its first and last message.
 	First, Last         uint64
@@ -98,7 +101,8 @@ func (a *Archive) Verify() ([]Damage, error) {
 
 func (a *Archive) info(s *segment, last bool) (SegmentInfo, error) {
 	in := inspection{info: SegmentInfo{
-		File: filepath.Base(s.path), State: SegmentSealed, Base: s.base, Serial: s.serial, Bytes: s.end.Load(),
+		File: filepath.Base(s.path), State: SegmentSealed, Base: s.base, Serial: s.serial,
+		Generation: s.generation, Bytes: s.end.Load(),
 	}}
 	switch {
 	case last && !a.closed:
@@ -120,7 +124,7 @@ func (i *inspection) frame(b []byte) error {
 	if !i.understood(b) {
 		i.bad(b, reasonContent)
 	}
-	if frameKind(b) == kindState {
+	if lone(frameKind(b)) {
 		return nil
 	}
 	o := frameOffset(b)
@@ -146,6 +150,10 @@ func (i *inspection) frame(b []byte) error {
 func (i *inspection) understood(b []byte) bool {
 	if frameKind(b) == kindMessage {
 		return Frame{b: b}.Message(&i.message) == nil
+	}
+	if frameKind(b) == kindFooter {
+		_, err := decodeFacts(b[frameHead:])
+		return err == nil
 	}
 	return newState().apply(b) == nil
 }

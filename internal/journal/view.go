@@ -8,14 +8,14 @@ import (
 	"github.com/penstock/penstock/internal/message"
 )
 
-// A Frame is a stored message as it lies in the journal: a view into an
+// A Frame is a stored entry as it lies in the journal: a view into an
 // immutable block, valid for as long as somebody holds it.
 type Frame struct {
 	b       []byte
 	journal uint64
 }
 
-// Offset returns the message's place in the journal.
+// Offset returns the entry's place in the journal.
 func (f Frame) Offset() uint64 { return frameOffset(f.b) }
 
 // Size returns the bytes the frame takes.
@@ -39,6 +39,40 @@ func (f Frame) Rules(dst []uint32) []uint32 {
 				dst = append(dst, le.Uint32(body))
 			}
 			return dst
+		}
+		rest = next
+	}
+}
+
+// HasMessage reports whether the entry has a message; if not, it is a change
+// of state only.
+func (f Frame) HasMessage() bool { return frameKind(f.b) == kindMessage }
+
+// RetainedSet reports whether the message became the retained one of its topic.
+func (f Frame) RetainedSet() bool {
+	k, body, _, ok := nextSection(f.b[frameHead:])
+	return ok && k == secMeta && len(body) >= metaSize && f.HasMessage() && body[8]&metaRetainedSet != 0
+}
+
+// Deliveries appends the durable sessions that must get the message, with
+// their queue positions, without decoding more.
+func (f Frame) Deliveries(dst []Delivery) []Delivery {
+	body, _ := f.section(secDeliveries)
+	for ; len(body) >= deliverySize; body = body[deliverySize:] {
+		dst = append(dst, Delivery{le.Uint32(body), le.Uint64(body[4:])})
+	}
+	return dst
+}
+
+// Change returns the change of state that goes with the entry; false for none.
+func (f Frame) Change() ([]byte, bool) { return f.section(secChange) }
+
+// section returns the first section of a kind.
+func (f Frame) section(want byte) ([]byte, bool) {
+	for rest := f.b[frameHead:]; ; {
+		k, body, next, ok := nextSection(rest)
+		if !ok || k == want {
+			return body, ok
 		}
 		rest = next
 	}
@@ -102,7 +136,7 @@ func setMeta(m *message.Message, body []byte) bool {
 		return false
 	}
 	m.Received = int64(le.Uint64(body))
-	m.QoS, m.Retain, m.Hops = body[8]&3, body[8]&4 != 0, body[9]
+	m.QoS, m.Retain, m.Hops = body[8]&3, body[8]&metaRetain != 0, body[9]
 	return true
 }
 

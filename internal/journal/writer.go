@@ -28,7 +28,7 @@ type writer struct {
 	unsynced       []block
 	written, shown int
 	dirty          bool // something was written since the last sync
-	head           []byte
+	head, foot     []byte
 	packer         packer
 }
 
@@ -63,6 +63,7 @@ func (w *writer) write(b *block) error {
 	w.j.cat.wrote(w.active, b, w.pos, int64(len(data)))
 	w.pos += int64(len(data))
 	w.j.used.Add(int64(len(data)))
+	w.j.grown.Add(int64(len(data)))
 	return nil
 }
 
@@ -151,22 +152,26 @@ func (w *writer) applied(n int) {
 
 // makeRoom sees to it that n bytes fit the active segment, or another one.
 func (w *writer) makeRoom(n int64) error {
-	if w.active != nil && w.pos+n <= w.zeroed {
+	if w.active != nil && w.pos+n+w.footRoom() <= w.zeroed {
 		return nil
 	}
 	if w.active != nil && w.mayGrow(n) {
 		// No spare is ready: beyond the zeros a sync is slower, yet sooner
 		// done than zeroing here would be.
-		w.j.cat.grew(w.active, w.pos+n)
-		w.zeroed = w.pos + n
+		w.zeroed = w.pos + n + w.footRoom()
+		w.j.cat.grew(w.active, w.zeroed)
 		return nil
 	}
 	return w.roll(n)
 }
 
 func (w *writer) mayGrow(n int64) bool {
-	return w.pos+n <= w.most && !w.j.cat.hasSpare() && w.j.cat.allocated()+n <= w.j.maxBytes
+	n += w.footRoom()
+	return w.pos+n <= w.most && !w.j.cat.hasSpare() && w.j.makeWay(n)
 }
+
+// footRoom is the room that the active segment's footer is going to take.
+func (w *writer) footRoom() int64 { return footerRoom + w.active.facts.room }
 
 // roll seals the active segment and begins another with room for n bytes.
 func (w *writer) roll(n int64) error {
@@ -176,11 +181,14 @@ func (w *writer) roll(n int64) error {
 	return w.begin(n)
 }
 
-// seal ends the active segment: cut to what it holds, and synced in every mode
-// (C3), so that whatever is bad in it later is damage.
+// seal ends the active segment: with its footer, cut to what it holds, and
+// synced in every mode (C3), so that whatever is bad in it later is damage.
 func (w *writer) seal() error {
 	if w.active == nil {
 		return nil
+	}
+	if err := w.writeFooter(); err != nil {
+		return err
 	}
 	if err := w.file.Truncate(w.pos); err != nil {
 		return err
@@ -193,6 +201,34 @@ func (w *writer) seal() error {
 	w.active, w.file = nil, nil
 	w.j.cat.resize(s, w.pos)
 	return w.j.release(s)
+}
+
+// writeFooter appends the footer. Without room for it, which only a segment
+// that was never meant to be sealed may lack, opening reads the segment.
+func (w *writer) writeFooter() error {
+	s := w.active
+	w.foot = appendFooter(w.foot[:0], s.facts, w.header(s), w.j.epoch)
+	n := int64(len(w.foot))
+	if grown := w.pos + n - w.zeroed; grown > 0 && !w.j.makeWay(grown) {
+		return nil
+	}
+	if _, err := w.file.WriteAt(w.foot, w.pos); err != nil {
+		return err
+	}
+	w.pos += n
+	w.j.used.Add(n)
+	w.j.cat.ended(s, w.pos, n)
+	return nil
+}
+
+// header is the header of a block without entries.
+func (w *writer) header(s *segment) blockHeader {
+	synced := max(w.synced, w.floor)
+	first := synced + 1
+	if w.written > 0 {
+		first = w.unsynced[w.written-1].last + 1
+	}
+	return blockHeader{journal: w.j.id, segment: s.id, synced: synced, first: first}
 }
 
 // abandon gives the active segment up after a failed write or sync: nothing
@@ -214,10 +250,11 @@ func (w *writer) abandon() {
 func (w *writer) begin(n int64) error {
 	w.serial++ // a serial whose file may exist is not used again, or the rest of a failed one could void it
 	s := newSegment(w.j.dir, w.base(), w.serial, randomID(), w.voids)
-	head := w.encodeHead(s)
+	w.head = appendHeadBlocks(w.head[:0], w.j, s, max(w.synced, w.floor))
+	head := w.head
 	w.j.cat.begin(s.name())
 	defer w.j.cat.begin("")
-	size, err := w.openFile(s, int64(len(head))+n)
+	size, err := w.openFile(s, int64(len(head))+n+footerRoom)
 	if err != nil {
 		return err
 	}
@@ -233,6 +270,7 @@ func (w *writer) begin(n int64) error {
 	w.most = max(size, w.j.segmentBytes)
 	w.j.cat.add(s)
 	w.j.kickKeeper()
+	w.j.kickTidy()
 	return nil
 }
 
@@ -240,23 +278,22 @@ func (w *writer) begin(n int64) error {
 // from there on are void.
 func (w *writer) base() uint64 { return w.synced + 1 }
 
-// encodeHead builds the segment's first two blocks, which are alike: one
+// appendHeadBlocks appends a segment's first two blocks, which are alike: one
 // damaged sector does not cost the state.
-func (w *writer) encodeHead(s *segment) []byte {
-	b := append(w.head[:0], make([]byte, blockHead+frameHead)...)
-	b = w.j.appendHead(b)
+func appendHeadBlocks(b []byte, j *Journal, s *segment, synced uint64) []byte {
+	b = append(b, make([]byte, blockHead+frameHead)...)
+	b = j.appendHead(b)
 	size := len(b) - blockHead
 	b = append(b, make([]byte, align(size)-size)...)
 	f := b[blockHead:]
-	putFrameHead(f, size, s.base, w.j.epoch, kindState)
+	putFrameHead(f, size, s.base, j.epoch, kindState)
 	stampFrame(f[:size], seed(s.id))
 	h := blockHeader{
-		flags: flagHead, journal: w.j.id, segment: s.id, synced: max(w.synced, w.floor),
+		flags: flagHead, journal: j.id, segment: s.id, synced: synced,
 		first: s.base, length: uint32(len(f)), count: 1,
 	}
 	h.put(b)
-	w.head = append(b, b...)
-	return w.head
+	return append(b, b...)
 }
 
 // openFile makes the file: the spare when there is one, else a new one with a
@@ -271,8 +308,8 @@ func (w *writer) openFile(s *segment, need int64) (int64, error) {
 		return sp.size, err
 	}
 	size := max(need, min(w.j.segmentBytes, firstBytes))
-	if !w.j.opening && w.j.cat.allocated()+size > w.j.maxBytes {
-		if size = need; w.j.cat.allocated()+size > w.j.maxBytes {
+	if !w.j.opening && !w.j.makeWay(size) {
+		if size = need; !w.j.makeWay(size) {
 			return 0, errNoRoom
 		}
 	}
@@ -320,7 +357,8 @@ func (w *writer) finish() error {
 		return err
 	}
 	b := make([]byte, blockHead)
-	h := blockHeader{flags: flagEnd, journal: w.j.id, segment: w.active.id, synced: max(w.synced, w.floor), first: max(w.synced, w.floor) + 1}
+	h := w.header(w.active)
+	h.flags = flagEnd
 	h.put(b)
 	if _, err := w.file.WriteAt(b, w.pos); err != nil {
 		return err
