@@ -103,7 +103,7 @@ func live(s *broker.Server, r *rand.Rand) {
 
 // appendRandom appends one packet, now and then a broken one.
 func appendRandom(b []byte, r *rand.Rand, v packet.Version) []byte {
-	id, topic := uint16(1+r.IntN(20)), fmt.Sprintf("t/%d", r.IntN(3))
+	id, topic := uint16(1+r.IntN(20)), fmt.Sprintf("%c/%d", "tttsdwr"[r.IntN(7)], r.IntN(3))
 	switch r.IntN(12) {
 	case 0:
 		f := []string{"#", "t/+", "t/1", "$share/g/t/#", "w"}[r.IntN(5)]
@@ -150,9 +150,13 @@ func FuzzServer(f *testing.F) {
 				}
 				b = b[n:]
 				l.store(l.Stored() + 1)
+				if l.Stored()%3 == 0 {
+					l.deliverAll(l.Stored()%2 == 0)
+				}
 			}
 			synctest.Wait()
 			l.store(1 << 60)
+			l.deliverAll(true)
 			p.close()
 			h.stop()
 		})

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -41,6 +42,7 @@ type conn struct {
 	out    output // guarded by client.mu
 	writer func() // writeLoop; set and called by whoever holds the claim
 
+	since int64         // guarded by client.mu; when the burst's acknowledgements began to wait, ns
 	room  chan struct{} // guarded by client.mu; closed when acknowledgements have left
 	owes  bool          // guarded by owedAcks.mu; in its list
 	shut  atomic.Bool   // the connection is being closed
@@ -88,12 +90,27 @@ func (c *conn) readLoop() {
 				go c.readLoop()
 				return
 			}
+			c.yield()
 			err = c.await()
 		}
 		if err != nil {
 			c.end(err)
 			return
 		}
+	}
+}
+
+// greedyBytes is what a connection may have sent at once before others get
+// their turn.
+const greedyBytes = burstBytes / 2
+
+// yield lets other connections run after a large burst. A device that floods has
+// always something to read: without this it would keep its processor until the
+// scheduler takes it away, 10 ms later each time, and a hundred of them would
+// make a second for everybody else (I7).
+func (c *conn) yield() {
+	if c.burst != nil && c.burst.w >= greedyBytes {
+		runtime.Gosched()
 	}
 }
 

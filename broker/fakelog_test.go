@@ -181,6 +181,19 @@ func (l *fakeLog) deliver(h *house, offset uint64, delivered bool) {
 	waiting[0](offset, delivered)
 }
 
+// deliverAll says what became of all that is awaited.
+func (l *fakeLog) deliverAll(delivered bool) {
+	l.mu.Lock()
+	waiting := l.waiting
+	l.waiting = map[uint64][]func(uint64, bool){}
+	l.mu.Unlock()
+	for offset, all := range waiting {
+		for _, done := range all {
+			done(offset, delivered)
+		}
+	}
+}
+
 // fill makes the lane of a topic's first level full, drain makes it not so.
 func (l *fakeLog) fill(first string) {
 	l.mu.Lock()

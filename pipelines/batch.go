@@ -18,12 +18,17 @@ type batch struct {
 	bytes  int64
 	opened time.Time // when its first record came
 	sealed bool      // takes no more: a bound is reached, or it was written before
+	tried  bool      // it was handed to a Write, whose outcome may be open
 
 	attempts int
 	first    time.Time            // when it was first written
 	downtime time.Duration        // the breaker's total at that time
 	probe    bool                 // it tests whether the sink is back
 	history  []deadletter.Attempt // the failed writes, for the dead letters
+
+	err       error  // of the last attempt
+	epoch     uint32 // of the link it was last written on
+	abandoned bool   // its Write never ended; a copy is written instead
 }
 
 // note remembers a failed write.
@@ -119,8 +124,8 @@ func (p *batchPool) cut(b *batch, n int) *batch {
 // like returns an empty batch with b's history.
 func (p *batchPool) like(b *batch) *batch {
 	n := p.get(0)
-	n.opened, n.sealed = b.opened, b.sealed
+	n.opened, n.sealed, n.tried = b.opened, b.sealed, b.tried
 	n.attempts, n.first, n.downtime = b.attempts, b.first, b.downtime
-	n.history = slices.Clone(b.history)
+	n.history, n.err = slices.Clone(b.history), b.err
 	return n
 }

@@ -76,37 +76,63 @@ func BenchmarkLane(b *testing.B) {
 			if sharder {
 				sink = &partitioned{nullSink: null}
 			}
-			drain(b, pipelines.FromJournal(j), number, sink, null.done)
+			drain(b, pipelines.FromJournal(j), sink, cheapRules, null.done)
 		})
 	}
 }
 
-// drain times a lane until done.
-func drain(b *testing.B, j pipelines.Journal, number uint32, sink bridges.Sink, done chan struct{}) {
-	b.Helper()
+// startLane runs a lane of rule 1 until stop.
+func startLane(t testing.TB, j pipelines.Journal, sink bridges.Sink, rules func() pipelines.Evaluator, before func(*pipelines.Lane)) (lane *pipelines.Lane, stop func()) {
+	t.Helper()
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{
-		Name: "bench", Number: number, Journal: j, Evaluators: func() pipelines.Evaluator { return passThrough{} }, Sink: sink,
+		Name: "bench", Number: 1, Journal: j, Evaluators: rules, Sink: sink,
 		RuleName: func(uint32) string { return "bench" }, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
-		b.Fatal(err)
+		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(b.Context())
-	ended := make(chan error, 1)
+	before(lane)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1) // 1: the result of Run
+	go func() { ended <- lane.Run(ctx) }()
+	return lane, func() {
+		t.Helper()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// drain times a lane until done.
+func drain(b *testing.B, j pipelines.Journal, sink bridges.Sink, rules func() pipelines.Evaluator, done chan struct{}) {
+	b.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	b.ResetTimer()
-	go func() { ended <- lane.Run(ctx) }()
+	lane, stop := startLane(b, j, sink, rules, func(*pipelines.Lane) {})
 	<-done
 	b.StopTimer()
 	runtime.ReadMemStats(&after)
-	cancel()
-	if err := <-ended; err != nil {
-		b.Fatal(err)
-	}
+	stop()
 	pipelines.AssertBalanced(b, lane.Account())
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
 	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(b.N), "allocs/record")
+}
+
+func cheapRules() pipelines.Evaluator { return passThrough{} }
+
+// BenchmarkLaneBusy is a lane without journal whose rule takes microseconds to
+// evaluate; with -cpu 1 it works alone.
+func BenchmarkLaneBusy(b *testing.B) {
+	for _, microseconds := range []int{1, 4, 16} {
+		b.Run(fmt.Sprintf("%dus", microseconds), func(b *testing.B) {
+			_, rules := newSlowRules(microseconds * 1000)
+			j := newLoopJournal(b.N)
+			null := &nullSink{goal: int64(b.N), done: make(chan struct{})}
+			drain(b, j, null, rules, null.done)
+		})
+	}
 }
 
 // A loopJournal hands out the same messages again and again, at no cost: what
@@ -115,6 +141,16 @@ type loopJournal struct {
 	messages []message.Message
 	n        uint64
 	cursors  atomic.Uint64
+}
+
+func newLoopJournal(n int) *loopJournal {
+	j := &loopJournal{n: uint64(n)}
+	for i := range 100 {
+		j.messages = append(j.messages, message.Message{
+			Client: "device", Topic: fmt.Sprintf("plant/%d/telemetry", i), QoS: 1, Payload: make([]byte, 200),
+		})
+	}
+	return j
 }
 
 func (j *loopJournal) Stored() uint64                       { return j.n }
@@ -139,6 +175,7 @@ func (r *loopReader) Next() (uint64, bool, error) {
 }
 
 func (r *loopReader) Rules(dst []uint32) []uint32 { return append(dst, 1) }
+func (r *loopReader) Size() int                   { return 300 }
 func (r *loopReader) Ready() <-chan struct{}      { return nil }
 func (r *loopReader) Close()                      {}
 func (r *loopReader) Message(m *message.Message) error {
@@ -151,18 +188,13 @@ func (r *loopReader) Message(m *message.Message) error {
 func BenchmarkLaneAlone(b *testing.B) {
 	for _, sharder := range []bool{false, true} {
 		b.Run(fmt.Sprintf("sharder=%v", sharder), func(b *testing.B) {
-			j := &loopJournal{n: uint64(b.N)}
-			for i := range 100 {
-				j.messages = append(j.messages, message.Message{
-					Client: "device", Topic: fmt.Sprintf("plant/%d/telemetry", i), QoS: 1, Payload: make([]byte, 200),
-				})
-			}
+			j := newLoopJournal(b.N)
 			null := &nullSink{goal: int64(b.N), done: make(chan struct{})}
 			var sink bridges.Sink = null
 			if sharder {
 				sink = &partitioned{nullSink: null}
 			}
-			drain(b, j, 1, sink, null.done)
+			drain(b, j, sink, cheapRules, null.done)
 			b.ReportMetric(float64(j.cursors.Load()), "cursors")
 		})
 	}

@@ -196,7 +196,8 @@ func (l *Lane) tick(id message.ID, at int64) {
 	if len(out.Records) == 0 {
 		return
 	}
-	seq := l.ledger.begin(id.Offset)
+	seq := l.ledger.begin(id.Offset, 0)
+	l.ledger.window.at(seq).received = at
 	for i := range out.Records {
 		l.tickRecord(seq, id, &out.Records[i])
 	}

@@ -25,6 +25,7 @@ const (
 // under way.
 type crew struct {
 	limit  int           // blocks; 0: the lane evaluates alone
+	full   int           // messages in a turn: framesPerTurn
 	after  int           // busyTurns
 	price  time.Duration // worthwhile
 	busy   int           // turns in a row
@@ -35,24 +36,32 @@ type crew struct {
 	done   chan *block // capacity limit: a block never waits
 }
 
-// newCrew returns a crew that leaves one block to the lane's goroutine. A
-// stateful evaluator works in the order of offsets, so alone (C21).
-func newCrew(stateful bool) *crew {
-	c := &crew{after: busyTurns, price: worthwhile}
-	if n := runtime.GOMAXPROCS(0); n > 1 && !stateful {
-		c.limit = min(n+1, maxBlocks)
-	}
-	c.done = make(chan *block, c.limit)
+// newCrew returns a crew that leaves one block to the lane's goroutine, or none
+// for a lane that evaluates alone: a stateful evaluator works in the order of
+// offsets (C21).
+func newCrew(alone bool) *crew {
+	c := &crew{full: framesPerTurn, after: busyTurns, price: worthwhile}
+	c.renew(alone)
 	return c
 }
 
-// worked notes a turn of the lane alone: full when there was a turn's worth of
-// messages, one of which took so long to evaluate.
-func (c *crew) worked(full bool, took time.Duration) {
+// renew forgets evaluators and habits of earlier rules. No block may be under way.
+func (c *crew) renew(alone bool) {
+	c.limit, c.free = 0, nil
+	if n := runtime.GOMAXPROCS(0); n > 1 && !alone {
+		c.limit = min(n+1, maxBlocks)
+	}
+	c.done = make(chan *block, c.limit)
+	c.rest()
+}
+
+// worked notes how many messages the lane read alone in a turn, one of which took
+// so long to evaluate.
+func (c *crew) worked(n int, took time.Duration) {
 	if c.limit == 0 {
 		return
 	}
-	if !full {
+	if n < c.full {
 		c.busy, c.costly = 0, 0
 		return
 	}
@@ -145,6 +154,7 @@ type block struct {
 // A blockItem is one message that rules of the lane want.
 type blockItem struct {
 	offset uint64
+	size   int // of its frame
 	wants  int // of block.wants
 	err    error
 }

@@ -258,7 +258,7 @@ func TestReadErrorIsRetried(t *testing.T) {
 		r.journal.readErr = journal.ErrClosed
 		r.journal.mu.Unlock()
 		r.journal.publish("a", "v1", 1)
-		if err := <-r.ended; !errors.Is(err, journal.ErrClosed) {
+		if err := r.end(); !errors.Is(err, journal.ErrClosed) {
 			t.Errorf("Run returned %v", err)
 		}
 	})

@@ -14,19 +14,30 @@ func (l *Lane) dispatch(writes context.Context) {
 		if s == nil {
 			return
 		}
+		l.pace(s)
 		b := l.schedule.start(s, l.now)
 		b.probe = l.breaker.admit()
 		if b.attempts == 0 {
 			b.first, b.downtime = l.now, l.breaker.downtime(l.now)
 		}
 		b.attempts++
-		go func() { l.results <- result{s, b, l.sink.Write(writes, b.records)} }()
+		b.epoch = l.link.epoch
+		go l.write(writes, s, b)
+	}
+}
+
+// write runs one Write. A lane that has given it up does not listen any more.
+func (l *Lane) write(ctx context.Context, s *shard, b *batch) {
+	r := result{s, b, l.sink.Write(ctx, b.records)}
+	select {
+	case l.results <- r:
+	case <-l.ended:
 	}
 }
 
 func (l *Lane) mayWrite() bool {
-	return l.stop == nil && l.schedule.permits > 0 && l.schedule.ready.head != nil &&
-		!l.letters.full() && l.breaker.allows(l.now)
+	return l.stop == nil && l.link.state == up && l.schedule.permits > 0 && l.schedule.ready.head != nil &&
+		!l.barred() && l.breaker.allows(l.now) && !l.throttled()
 }
 
 // next returns the shard whose turn it is, nil when the lane must wait for its
@@ -46,12 +57,14 @@ func (l *Lane) next() *shard {
 	return nil
 }
 
-// collect takes what writers and letters have brought back so far.
+// collect takes what writers, letters and the link have brought back so far.
 func (l *Lane) collect() {
 	for {
 		select {
 		case r := <-l.results:
 			l.finish(r)
+		case err := <-l.link.done:
+			l.linked(err)
 		case c := <-l.letters.done:
 			l.letters.returned(c, l.now, l.buried)
 		case r := <-l.requests:
@@ -66,6 +79,9 @@ func (l *Lane) collect() {
 
 // finish does what the result of a Write says.
 func (l *Lane) finish(r result) {
+	if r.batch.abandoned { // a copy is on its way
+		return
+	}
 	l.schedule.end(r.shard, r.batch)
 	l.judge(r)
 	l.schedule.resume(r.shard, l.now)
@@ -86,6 +102,10 @@ func (l *Lane) judge(r result) {
 		partial     *bridges.Partial
 		reject      *bridges.Reject
 	)
+	if r.batch.epoch != l.link.epoch && !definite(r.err) {
+		l.interrupted(r)
+		return
+	}
 	if errors.As(r.err, &unavailable) {
 		l.unavailable(r)
 		return
@@ -117,9 +137,10 @@ func within(p *bridges.Partial, n int) bool {
 	return true
 }
 
-// mayPass reports whether an error of Open may go away by itself.
-func mayPass(err error) bool {
-	var unavailable *bridges.Unavailable
-	var retry *bridges.Retry
-	return errors.As(err, &unavailable) || errors.As(err, &retry)
+// definite reports whether the result of a Write says what became of the
+// records.
+func definite(err error) bool {
+	_, partial := errors.AsType[*bridges.Partial](err)
+	_, reject := errors.AsType[*bridges.Reject](err)
+	return err == nil || partial || reject
 }

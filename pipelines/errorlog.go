@@ -2,6 +2,8 @@ package pipelines
 
 import (
 	"log/slog"
+	"sync/atomic"
+	"time"
 
 	"github.com/penstock/penstock/internal/message"
 )
@@ -13,10 +15,18 @@ const maxTexts = 64
 type errorLog struct {
 	log  *slog.Logger
 	seen map[string]struct{}
+	last atomic.Pointer[failure] // for those who ask; never cleared
+}
+
+// A failure is an error as it was told.
+type failure struct {
+	text string
+	at   time.Time
 }
 
 func (e *errorLog) note(attempt int, err error) {
 	text := err.Error()
+	e.last.Store(&failure{text, time.Now()})
 	if _, ok := e.seen[text]; ok {
 		return
 	}

@@ -27,11 +27,14 @@ func (l *Lane) take(offset uint64) {
 	known := l.wasSettled(offset)
 	switch {
 	case len(l.wanting) == 0:
-	case known:
+	case known, l.scout != nil && l.passed(offset, l.reader.Size()):
 		l.evaluateAgain()
-		l.ledger.skip(offset)
+		l.ledger.skip()
+	case l.scout == nil && l.filled(l.reader.Size()):
+		l.lose(l.reader, offset, l.wanting, true)
+		l.ledger.skip()
 	default:
-		seq := l.ledger.begin(offset)
+		seq := l.ledger.begin(offset, l.reader.Size())
 		l.evaluate(seq, offset)
 		l.ledger.end(seq)
 	}
@@ -43,6 +46,7 @@ func (l *Lane) evaluate(seq, offset uint64) {
 		return
 	}
 	l.checkpoints.since++
+	l.overflow.note(l.ledger.window.at(seq), &l.message)
 	for _, rule := range l.wanting {
 		if l.ledger.rules[rule].state == retired {
 			l.ruleRemoved(seq, rule, &l.message)
@@ -71,16 +75,16 @@ func (l *Lane) readBlock() {
 	if b == nil {
 		return
 	}
-	any := false
+	found := false
 	for range framesPerTurn {
 		offset, ok := l.readOn()
 		if !ok {
 			break
 		}
-		any, b.last = true, offset
+		found, b.last = true, offset
 		l.gather(b, offset)
 	}
-	if !any {
+	if !found {
 		l.crew.free = append(l.crew.free, b)
 		return
 	}
@@ -100,7 +104,7 @@ func (l *Lane) gather(b *block, offset uint64) {
 	}
 	b.messages = b.messages[:n+1]
 	err := l.reader.Message(&b.messages[n])
-	b.items = append(b.items, blockItem{offset: offset, wants: len(l.wanting), err: err})
+	b.items = append(b.items, blockItem{offset: offset, size: l.reader.Size(), wants: len(l.wanting), err: err})
 	for _, rule := range l.wanting {
 		w := want{rule: rule, number: l.ledger.rules[rule].number}
 		if l.ledger.rules[rule].state == retired {
@@ -126,7 +130,7 @@ func (l *Lane) enter(b *block, all bool) {
 func (l *Lane) enterItem(b *block, item *blockItem) {
 	m := &b.messages[b.item]
 	l.ledger.position = item.offset + 1
-	seq := l.ledger.begin(item.offset)
+	seq := l.ledger.begin(item.offset, item.size)
 	if item.err != nil {
 		l.wanting = l.wanting[:0]
 		for range item.wants {
@@ -137,6 +141,7 @@ func (l *Lane) enterItem(b *block, item *blockItem) {
 		l.ledger.end(seq)
 		return
 	}
+	l.overflow.note(l.ledger.window.at(seq), m)
 	for range item.wants {
 		rule, gone, out := b.next()
 		if gone {
@@ -260,6 +265,10 @@ func (l *Lane) ruleError(seq uint64, rule int32, m *message.Message, e *message.
 	l.mistakes.note(number, l.names.of, m.ID, e)
 	k := mark{seq: seq, rule: rule, size: letterSize, optional: e.Optional}
 	l.ledger.heldBytes += letterSize
+	if l.letters.full() && l.overdue() { // it reads on to give up what is too much
+		l.ledger.settle(k, dropped+fate(dropLetters))
+		return
+	}
 	if e.Drop {
 		l.ledger.settle(k, dropped+fate(dropOnError))
 		return

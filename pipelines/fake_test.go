@@ -2,7 +2,6 @@ package pipelines_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -10,7 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/penstock/penstock/bridges"
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/message"
 	"github.com/penstock/penstock/pipelines"
@@ -29,6 +27,46 @@ type fakeJournal struct {
 	readErr error
 	fail    error // of StoreCursor and Save
 	saves   []fakeSave
+	shown   uint64 // readers see nothing above, 0 for no such bound
+	clock   bool   // messages are received now, not at a made-up time
+	excess  int64  // how much too high Owed guesses
+	feeds   map[uint32]*fakeFeed
+	drops   []journal.Drop // of all cursors
+}
+
+// A fakeFeed is what an intake knows of a lane.
+type fakeFeed struct {
+	rules   []uint32
+	backlog *pipelines.Backlog
+}
+
+func (f *fakeFeed) wants(rules []uint32) bool {
+	return slices.ContainsFunc(rules, func(r uint32) bool { return slices.Contains(f.rules, r) })
+}
+
+func (e *fakeEntry) size() int {
+	if e.message == nil {
+		return 40
+	}
+	return 100 + len(e.message.Payload)
+}
+
+// Owed guesses like the real journal: it does not look at settled ranges.
+func (j *fakeJournal) Owed(lane uint32) (messages, bytes int64) {
+	c, ok := j.Cursor(lane)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	f := j.feeds[lane]
+	if !ok || f == nil {
+		return 0, 0
+	}
+	for i := range j.entries[:j.stored] {
+		if e := &j.entries[i]; uint64(i+1) >= c.Low && e.message != nil && f.wants(e.rules) {
+			messages++
+			bytes += int64(e.size())
+		}
+	}
+	return messages + j.excess, bytes + 110*j.excess
 }
 
 type fakeEntry struct {
@@ -48,7 +86,9 @@ type fakeCursor struct {
 	cursor journal.Cursor
 }
 
-func newFakeJournal() *fakeJournal { return &fakeJournal{cursors: map[uint32][]fakeCursor{}} }
+func newFakeJournal() *fakeJournal {
+	return &fakeJournal{cursors: map[uint32][]fakeCursor{}, feeds: map[uint32]*fakeFeed{}}
+}
 
 // publish appends a message that rules want and returns its offset.
 func (j *fakeJournal) publish(topic, payload string, rules ...uint32) uint64 {
@@ -65,7 +105,16 @@ func (j *fakeJournal) publishSeen(topic, payload string, see func(*message.Messa
 		Received: 1767225600000 + int64(offset), Client: "c", Topic: topic, QoS: 1, Payload: []byte(payload),
 	}
 	see(m)
-	j.entries = append(j.entries, fakeEntry{message: m, rules: rules})
+	if j.clock {
+		m.Received = time.Now().UnixMilli()
+	}
+	e := fakeEntry{message: m, rules: rules}
+	for _, f := range j.feeds {
+		if f.backlog != nil && f.wants(rules) {
+			f.backlog.Add(1, int64(e.size()))
+		}
+	}
+	j.entries = append(j.entries, e)
 	j.advance()
 	return offset
 }
@@ -78,11 +127,23 @@ func (j *fakeJournal) hold(held bool) {
 	j.advance()
 }
 
+// show lets readers see what is stored up to an offset.
+func (j *fakeJournal) show(last uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.shown = last
+	j.wake()
+}
+
 func (j *fakeJournal) advance() {
 	if j.held {
 		return
 	}
 	j.stored = uint64(len(j.entries))
+	j.wake()
+}
+
+func (j *fakeJournal) wake() {
 	for _, r := range j.readers {
 		select {
 		case r.ready <- struct{}{}:
@@ -172,6 +233,7 @@ func (j *fakeJournal) StoreCursor(lane uint32, c journal.Cursor) (uint64, error)
 	j.entries = append(j.entries, fakeEntry{})
 	offset := uint64(len(j.entries))
 	c.Settled, c.Counters = slices.Clone(c.Settled), slices.Clone(c.Counters)
+	j.drops = append(j.drops, c.Dropped...)
 	j.cursors[lane] = append(j.cursors[lane], fakeCursor{offset, c})
 	j.advance()
 	return offset, nil
@@ -202,7 +264,7 @@ func (r *fakeReader) Next() (uint64, bool, error) {
 	if r.j.readErr != nil {
 		return 0, false, r.j.readErr
 	}
-	for r.next <= r.j.stored {
+	for r.next <= r.j.stored && (r.j.shown == 0 || r.next <= r.j.shown) {
 		r.at = r.j.entries[r.next-1]
 		r.next++
 		if r.at.message != nil || r.ticks && r.at.tick != 0 {
@@ -230,6 +292,8 @@ func (r *fakeReader) WantTicks() { r.ticks = true }
 func (r *fakeReader) Tick() (id message.ID, at int64, ok bool) {
 	return message.ID{Journal: 1, Epoch: 1, Offset: r.next - 1}, r.at.tick, r.at.tick != 0
 }
+
+func (r *fakeReader) Size() int { return r.at.size() }
 
 func (r *fakeReader) Ready() <-chan struct{} { return r.ready }
 
@@ -297,114 +361,4 @@ func fakeRecord(rule, output uint32, m *message.Message, key string) message.Rec
 		Message: m.ID, Rule: rule, Output: output, Received: m.Received, Client: m.Client, Topic: m.Topic,
 		Key: []byte(key), Value: m.Payload, Order: h.Sum64(),
 	}
-}
-
-// A fakeSink asks answer what to say, and keeps what it confirmed.
-type fakeSink struct {
-	answer  func(ctx context.Context, batch []message.Record) error // nil: confirm
-	opening func() error
-
-	mu     sync.Mutex
-	writes [][]string // the values of each Write, when it began
-	starts []time.Time
-	got    []string // values confirmed, in order
-	gotBy  map[string][]string
-	now    int // writes running
-	most   int
-	opens  int
-	closes int
-}
-
-func (s *fakeSink) Open(context.Context) error {
-	s.opens++
-	if s.opening != nil {
-		return s.opening()
-	}
-	return nil
-}
-
-func (s *fakeSink) Close(context.Context) error {
-	s.closes++
-	return nil
-}
-
-func (s *fakeSink) Write(ctx context.Context, batch []message.Record) error {
-	s.mu.Lock()
-	s.writes = append(s.writes, values(batch))
-	s.starts = append(s.starts, time.Now())
-	s.now++
-	s.most = max(s.most, s.now)
-	s.mu.Unlock()
-	var err error
-	if s.answer != nil {
-		err = s.answer(ctx, batch)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now--
-	s.keep(batch, err)
-	return err
-}
-
-func (s *fakeSink) keep(batch []message.Record, err error) {
-	if s.gotBy == nil {
-		s.gotBy = map[string][]string{}
-	}
-	var partial *bridges.Partial
-	if err != nil && !errors.As(err, &partial) {
-		return
-	}
-	for i := range batch {
-		if partial != nil && partial.Failed[i] != nil {
-			continue
-		}
-		s.got = append(s.got, string(batch[i].Value))
-		key := string(batch[i].Key)
-		s.gotBy[key] = append(s.gotBy[key], string(batch[i].Value))
-	}
-}
-
-func (s *fakeSink) have() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.got)
-}
-
-func (s *fakeSink) calls() [][]string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.writes)
-}
-
-// peak returns how many writes ran at a time since the last call.
-func (s *fakeSink) peak() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	most := s.most
-	s.most = s.now
-	return most
-}
-
-func values(batch []message.Record) []string {
-	var v []string
-	for i := range batch {
-		v = append(v, string(batch[i].Value))
-	}
-	return v
-}
-
-// A shardedSink is a fakeSink that says which shard a record belongs to.
-type shardedSink struct {
-	fakeSink
-	shard func(r *message.Record) (group, shard, gen uint32)
-}
-
-func (s *shardedSink) Shard(r *message.Record) (group, shard, gen uint32) { return s.shard(r) }
-
-// oneShard puts everything in one shard.
-func oneShard(*message.Record) (group, shard, gen uint32) { return 0, 0, 0 }
-
-// byTopic makes each topic its own shard.
-func byTopic(r *message.Record) (group, shard, gen uint32) {
-	return 1, uint32(r.Order), 0
 }

@@ -9,11 +9,14 @@ const (
 	dropLetters                      // a rule error, and the dead letters had no room
 	dropUnreadable                   // the journal's frame could not be decoded
 	dropShadow                       // the rule is a shadow rule, which sends nothing
+	dropFull                         // the lane was full: drop_oldest or drop_newest
+	dropSuperseded                   // keep_latest: a newer record of the topic waits
+	dropExpired                      // older than max.age
 	dropReasons
 )
 
 func (r dropReason) String() string {
-	return [...]string{"on_error", "dead_letters_full", "unreadable", "shadow"}[r]
+	return [...]string{"on_error", "dead_letters_full", "unreadable", "shadow", "lane_full", "superseded", "expired"}[r]
 }
 
 // figures are what one lane counted of one rule (C22). in, filtered, missing,
@@ -46,5 +49,6 @@ func (f *figures) fields() [8 + int(dropReasons)]*uint64 {
 	return [...]*uint64{
 		&f.in, &f.filtered, &f.missing, &f.errors, &f.passed, &f.records, &f.delivered, &f.deadLettered,
 		&f.dropped[dropOnError], &f.dropped[dropLetters], &f.dropped[dropUnreadable], &f.dropped[dropShadow],
+		&f.dropped[dropFull], &f.dropped[dropSuperseded], &f.dropped[dropExpired],
 	}
 }

@@ -19,18 +19,32 @@ type Journal interface {
 	NewReader(from uint64) Reader
 }
 
+// A Guesser is a Journal that can tell about how much a lane is owed.
+type Guesser interface {
+	// Owed returns how many messages the lane's stored cursor leaves it owed,
+	// and the bytes of their frames: never less than there are.
+	Owed(lane uint32) (messages, bytes int64)
+}
+
 // A Reader walks the stored messages of a journal. It is owned by one goroutine.
 type Reader interface {
+	Current
 	// Next moves to the next message and returns its offset; false when
 	// nothing more is stored yet.
 	Next() (offset uint64, ok bool, err error)
-	// Rules appends the numbers of the rules that want the message Next moved to.
-	Rules(dst []uint32) []uint32
-	// Message decodes the message Next moved to, as views that stay valid.
-	Message(m *message.Message) error
 	// Ready is signalled when more may have been stored.
 	Ready() <-chan struct{}
 	Close()
+}
+
+// Current is the message a Reader's Next moved to.
+type Current interface {
+	// Rules appends the numbers of the rules that want it.
+	Rules(dst []uint32) []uint32
+	// Message decodes it, as views that stay valid.
+	Message(m *message.Message) error
+	// Size returns the bytes of its frame in the journal.
+	Size() int
 }
 
 // A TickReader is a Reader that can stop at the journal's ticks too (C21).
@@ -70,6 +84,7 @@ func (r *storedReader) Next() (offset uint64, ok bool, err error) {
 
 func (r *storedReader) Rules(dst []uint32) []uint32      { return r.frame.Rules(dst) }
 func (r *storedReader) Message(m *message.Message) error { return r.frame.Message(m) }
+func (r *storedReader) Size() int                        { return r.frame.Size() }
 func (r *storedReader) Ready() <-chan struct{}           { return r.reader.Ready() }
 func (r *storedReader) Close()                           { r.reader.Close() }
 

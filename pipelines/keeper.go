@@ -59,7 +59,7 @@ func (k *keeper) changed(l *ledger) bool {
 
 // due reports whether the cursor should be stored now.
 func (k *keeper) due(l *ledger, now time.Time) bool {
-	return k.changed(l) && (now.Sub(k.at) >= cursorEvery || l.coverable-k.covered >= cursorAfter)
+	return k.changed(l) && (now.Sub(k.at) >= cursorEvery || l.coverable-k.covered >= cursorAfter || l.givenUp.n >= maxGivenUp && k.err == nil)
 }
 
 // caughtUp reports whether waiting for a cursor would not cover any more.
@@ -75,9 +75,12 @@ func (k *keeper) store(l *ledger, recovered []journal.Range, now time.Time) {
 	c := journal.Cursor{Low: low, Counters: appendCounters(nil, l.rules), Rules: l.feeding}
 	k.ranges = l.window.ranges(k.ranges[:0], l.position)
 	for _, r := range recovered {
-		k.ranges = append(k.ranges, journal.Range{First: max(r.First, l.position), Last: r.Last})
+		if r.Last >= l.position {
+			k.ranges = append(k.ranges, journal.Range{First: max(r.First, l.position), Last: r.Last})
+		}
 	}
 	c.Settled = k.ranges
+	c.Dropped = l.givenUp.drops()
 	offset, err := k.journal.StoreCursor(k.lane, c)
 	if err != nil {
 		if k.err == nil || k.err.Error() != err.Error() {
@@ -87,6 +90,7 @@ func (k *keeper) store(l *ledger, recovered []journal.Range, now time.Time) {
 		return
 	}
 	k.err = nil
+	l.givenUp.clear()
 	k.position, k.closed, k.covered, k.feeds, k.low = l.position, l.closed, l.coverable, l.feeds, low
 	k.pending = append(k.pending, pendingCursor{offset, k.covered})
 }

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock/penstock/bridges"
@@ -25,8 +26,12 @@ import (
 )
 
 // stopTime is how long a lane lets writes in flight end when it is stopped,
-// and how long the sink may take to close.
-const stopTime = 5 * time.Second
+// and how long the sink may take to close. graceTime is how long they have
+// after they were told to end, before they are left behind.
+const (
+	stopTime  = 5 * time.Second
+	graceTime = 250 * time.Millisecond
+)
 
 // LaneOptions is what NewLane needs.
 type LaneOptions struct {
@@ -43,6 +48,13 @@ type LaneOptions struct {
 	Receipts    Confirmations              // nil: nobody waits for a delivery
 	State       StateStore                 // for an Evaluator that is Stateful; nil: none is
 	Log         *slog.Logger               // carries the attribute lane
+	// Share is how many bytes of the journal the lane may be owed, unless
+	// Delivery says otherwise; 0 = no bound (C7).
+	Share int64
+	// Backlog counts what the lane is owed; nil: a new one. One that another
+	// lane has counted into is taken over as it is.
+	Backlog *Backlog
+	Paused  bool // the lane begins paused
 }
 
 // A Lane is one sink at work.
@@ -57,6 +69,10 @@ type Lane struct {
 	requests   chan request  // what others ask of the lane's goroutine
 	ended      chan struct{} // closed when Run has returned
 	afterwards sync.Mutex    // once it has: what it owned is guarded by this
+
+	paused atomic.Bool
+	kick   chan struct{} // capacity 1: look again
+	status status
 
 	// All below belongs to the goroutine in Run, but for ledger.snapshot.
 	now         time.Time // of this turn of the loop
@@ -76,7 +92,14 @@ type Lane struct {
 	router      router
 	breaker     breaker
 	letters     *letterBox
+	injections  injections
 	keeper      *keeper
+	link        link
+	overflow    overflow
+	scout       *scout // nil while nothing must be read ahead
+	lookout     lookout
+	throttle    throttle
+	watchdog    watchdog
 	errors      errorLog
 	mistakes    ruleLog
 	failing     int         // shards with failures in a row
@@ -106,7 +129,7 @@ func NewLane(o LaneOptions) (*Lane, error) {
 	l := &Lane{
 		name: o.Name, journal: o.Journal, evaluator: o.Evaluators(), rules: Rules{o.Evaluators, o.RuleName}, sink: o.Sink, config: config,
 		names: names, log: o.Log, requests: make(chan request), ended: make(chan struct{}),
-		ledger:   &ledger{receipts: o.Receipts, lane: o.Number},
+		ledger:   newLedger(o.Receipts, o.Number),
 		schedule: newSchedule(config),
 		keeper:   &keeper{journal: o.Journal, lane: o.Number, log: o.Log},
 		letters: &letterBox{
@@ -116,15 +139,27 @@ func NewLane(o LaneOptions) (*Lane, error) {
 		errors:   errorLog{log: o.Log},
 		results:  make(chan result, config.InFlight),
 		mistakes: ruleLog{log: o.Log, seen: make(map[ruleCause]struct{})},
+		link:     link{done: make(chan error, 1)}, overflow: newOverflow(config, o.Share),
+		throttle: throttle{rate: config.DrainRate}, watchdog: watchdog{every: config.Watchdog},
+		kick: make(chan struct{}, 1),
 	}
+	l.injections.room = make(chan struct{}, injectPieces)
+	l.ledger.injections = &l.injections
+	l.paused.Store(o.Paused)
 	l.router = newRouter(o.Sink, l.schedule)
 	l.checkpoints = checkpoints{store: o.State, key: o.Name, log: o.Log}
 	if err := l.resume(o.Number); err != nil {
 		return l, err
 	}
-	l.crew = newCrew(l.checkpoints.state != nil)
+	l.crew = newCrew(l.alone())
+	l.takeBacklog(o.Backlog, o.Number)
 	return l, nil
 }
+
+// alone reports whether the lane evaluates without a crew: a stateful evaluator
+// works in the order of offsets (C21), and with drop_newest each message is
+// judged before it is evaluated.
+func (l *Lane) alone() bool { return l.checkpoints.state != nil || l.overflow.policy == dropNewest }
 
 // resume takes up the cursor, then the state that belongs to it.
 func (l *Lane) resume(number uint32) error {
@@ -170,7 +205,7 @@ func (l *Lane) resumeCursor(number uint32) error {
 
 // storeNow stores the cursor in the order of the log before all that comes.
 func (l *Lane) storeNow(what string) error {
-	l.keeper.store(l.ledger, l.recovered, time.Time{})
+	l.keeper.store(l.ledger, l.beyond(), time.Time{})
 	if l.keeper.err != nil {
 		return fmt.Errorf("%s: %w", what, l.keeper.err)
 	}
@@ -195,27 +230,26 @@ func (l *Lane) Account() Account {
 // It is called once.
 func (l *Lane) Run(ctx context.Context) error {
 	defer close(l.ended)
-	if err := l.open(ctx); err != nil {
-		if ctx.Err() != nil { // stopped before there was anything to settle
-			return nil
-		}
-		return err
-	}
+	defer func() { l.injections.end() }()
 	l.reader = l.journal.NewReader(l.from)
 	defer l.reader.Close()
+	defer l.closeScout()
+	defer func() { l.lookout.rest(0) }()
 	if err := l.listen(); err != nil {
-		return errors.Join(err, l.close(ctx))
+		return err
 	}
 	// Writes outlive ctx by stopTime.
 	writes, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	for ctx.Err() == nil && l.stop == nil {
-		if l.turn(writes) && l.stop == nil {
+		if l.turn(ctx, writes) && l.stop == nil {
 			l.wait(ctx)
 		}
 	}
 	l.drain(cancel)
-	return errors.Join(l.stop, l.close(ctx))
+	err := errors.Join(l.stop, l.close(ctx))
+	l.become(Stopped, stopReason(l.stop))
+	return err
 }
 
 // listen has the reader stop at ticks when the rules want to know the time.
@@ -233,52 +267,33 @@ func (l *Lane) listen() error {
 	return nil
 }
 
-// open opens the sink, again and again while that is unavailable, until ctx ends.
-func (l *Lane) open(ctx context.Context) error {
-	for n := 1; ; n++ {
-		err := l.sink.Open(ctx)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() == nil && !mayPass(err) {
-			return fmt.Errorf("open sink: %w", err)
-		}
-		l.errors.note(n, err)
-		if err := l.pause(ctx, backOff(n)); err != nil {
-			return err
-		}
-	}
-}
-
-// pause waits before the sink is opened again, and answers meanwhile.
-func (l *Lane) pause(ctx context.Context, d time.Duration) error {
-	over := time.NewTimer(d)
-	defer over.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-over.C:
-			return nil
-		case r := <-l.requests:
-			r.serve()
-		}
-	}
-}
-
 // turn does what can be done without waiting and reports whether nothing is
 // left to do until something happens.
-func (l *Lane) turn(writes context.Context) (idle bool) {
+func (l *Lane) turn(ctx, writes context.Context) (idle bool) {
 	l.now = time.Now()
 	l.collect()
+	l.connect(ctx)
+	l.inject()
 	l.schedule.expire(l.now)
 	l.read()
+	l.scoutAhead()
+	l.overrun()
 	l.unblock()
 	l.keep() // before dispatch, which waits for what is stored
 	l.dispatch(writes)
 	l.letters.send(l.now)
+	l.watch(ctx)
+	l.lookAhead()
+	l.publish()
+	return l.idle() && (l.scout == nil || l.scout.dry) && !l.lookout.busy
+}
+
+// publish shows others how the lane is.
+func (l *Lane) publish() {
+	l.reckon()
+	l.ledger.owed.flush()
 	l.ledger.publish()
-	return l.idle()
+	l.report()
 }
 
 // unblock looks for work where reading more is not allowed: batches that wait
@@ -298,134 +313,7 @@ func (l *Lane) unblock() {
 func (l *Lane) keep() {
 	l.keeper.poll()
 	if l.keeper.due(l.ledger, l.now) {
-		l.keeper.store(l.ledger, l.recovered, l.now)
+		l.keeper.store(l.ledger, l.beyond(), l.now)
 	}
 	l.checkpoint()
-}
-
-// wait blocks until something may have changed.
-func (l *Lane) wait(ctx context.Context) {
-	var timer <-chan time.Time
-	if at := l.wake(); !at.IsZero() {
-		if l.timer == nil {
-			l.timer = time.NewTimer(time.Until(at))
-		} else {
-			l.timer.Reset(time.Until(at))
-		}
-		defer l.timer.Stop()
-		timer = l.timer.C
-	}
-	select {
-	case <-ctx.Done():
-	case <-timer:
-	case <-l.reader.Ready():
-	case r := <-l.results:
-		l.now = time.Now()
-		l.finish(r)
-	case c := <-l.letters.done:
-		l.now = time.Now()
-		l.letters.returned(c, l.now, l.buried)
-	case r := <-l.requests:
-		r.serve()
-	case b := <-l.crew.done:
-		b.done = true
-	}
-}
-
-// wake returns when the lane must look again though nothing else happened;
-// zero for never.
-func (l *Lane) wake() time.Time {
-	var at time.Time
-	for _, t := range [...]time.Time{l.wakeToWrite(), l.wakeToRead(), l.wakeToKeep()} {
-		at = sooner(at, t)
-	}
-	if l.letters.state == blocked && !l.letters.busy {
-		at = sooner(at, l.letters.retryAt)
-	}
-	return at
-}
-
-// sooner returns the earlier of two times, of which zero is never.
-func sooner(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
-func (l *Lane) wakeToWrite() time.Time {
-	var at time.Time
-	if len(l.schedule.waits) > 0 {
-		at = l.schedule.waits[0].deadline
-	}
-	if l.breaker.state == open && l.now.Before(l.breaker.until) {
-		at = sooner(at, l.breaker.until)
-	}
-	return at
-}
-
-func (l *Lane) wakeToRead() time.Time {
-	switch {
-	case l.now.Before(l.readAt):
-		return l.readAt
-	case !l.mayRead():
-		return l.schedule.markStalled(l.now)
-	}
-	return time.Time{}
-}
-
-func (l *Lane) wakeToKeep() time.Time {
-	var at time.Time
-	if l.keeper.changed(l.ledger) {
-		at = l.keeper.at.Add(cursorEvery)
-	}
-	if len(l.keeper.pending) > 0 && l.schedule.ready.head != nil {
-		at = sooner(at, l.now.Add(pollStored))
-	}
-	return at
-}
-
-// drain ends the lane: no new write begins, those in flight have stopTime
-// before cancel ends them, and what they settled is stored.
-func (l *Lane) drain(cancel context.CancelFunc) {
-	l.crew.drop() // it is read again in the next life
-	end := time.NewTimer(stopTime)
-	defer end.Stop()
-	over := false
-	for {
-		l.now = time.Now()
-		if !over {
-			l.letters.send(l.now)
-		}
-		if l.schedule.flying == 0 && !l.letters.busy {
-			break
-		}
-		select {
-		case r := <-l.results:
-			l.finish(r)
-		case c := <-l.letters.done:
-			l.letters.returned(c, l.now, l.buried)
-		case r := <-l.requests:
-			r.serve()
-		case <-end.C:
-			over = true
-			cancel()
-		}
-	}
-	if l.keeper.changed(l.ledger) {
-		l.keeper.store(l.ledger, l.recovered, l.now)
-	}
-	l.checkpoints.at = time.Time{} // due, if anything changed
-	l.checkpoint()
-	l.ledger.publish()
-}
-
-// close closes the sink; ctx has ended, or not when the lane gave up.
-func (l *Lane) close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
-	defer cancel()
-	if err := l.sink.Close(ctx); err != nil {
-		return fmt.Errorf("close sink: %w", err)
-	}
-	return nil
 }

@@ -306,7 +306,7 @@ func TestOpenFails(t *testing.T) {
 	sink := &fakeSink{opening: func() error { return &bridges.Fatal{Err: errors.New("no such folder")} }}
 	run(t, sink, func(r *rig) {
 		r.start()
-		if err := <-r.ended; err == nil || !strings.Contains(err.Error(), "no such folder") {
+		if err := r.end(); err == nil || !strings.Contains(err.Error(), "no such folder") {
 			t.Errorf("Run returned %v", err)
 		}
 		want(t, "closes", sink.closes, 0)
@@ -328,7 +328,7 @@ func TestFatal(t *testing.T) {
 		synctest.Wait()
 		r.journal.publish("a", "bad", 1)
 		var fatal *bridges.Fatal
-		if err := <-r.ended; !errors.As(err, &fatal) {
+		if err := r.end(); !errors.As(err, &fatal) {
 			t.Errorf("Run returned %v", err)
 		}
 		c, _ := r.journal.Cursor(7)

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/penstock/penstock/internal/journal"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
 // A ledger knows every message a lane evaluated beyond its cursor, what each
@@ -24,6 +25,11 @@ type ledger struct {
 	dirty   []int32 // rules whose live figures changed since publish
 	spare   *tally
 
+	owed     owed    // what the lane's backlog holds
+	givenUp  givenUp // what was dropped since the last cursor
+	pinned   count   // of the messages not settled: those older than window.shed
+	openSize int64   // bytes of the frames of messages not settled
+
 	open        int    // messages not settled
 	closed      uint64 // messages settled since the start
 	heldRecords int    // records not settled
@@ -31,10 +37,11 @@ type ledger struct {
 	settled     uint64 // records settled since the start
 	coverable   uint64 // of these: those a cursor stored now would cover
 
-	receipts Confirmations // nil: nobody waits
-	lane     uint32        // for them
-	dues     []due
-	spareDue int32 // index in dues + 1 of the first free one
+	injections *injections   // what is settled and is of no message
+	receipts   Confirmations // nil: nobody waits
+	lane       uint32        // for them
+	dues       []due
+	spareDue   int32 // index in dues + 1 of the first free one
 
 	mu     sync.Mutex
 	public []figures // guarded by mu: the figures of rules at the last publish
@@ -51,11 +58,15 @@ const (
 
 // A mark ties a record to the message and the rule it came from.
 type mark struct {
-	seq  uint64 // number of its entry in the window
+	seq  uint64 // slot of its entry in the window
 	rule int32  // index of its rule
 	size int32
 	// optional: no acknowledgement waits for it (C13).
 	optional bool
+}
+
+func newLedger(receipts Confirmations, lane uint32) *ledger {
+	return &ledger{window: newWindow(), receipts: receipts, lane: lane}
 }
 
 // restore takes over the counters of a stored cursor, and reports whether it
@@ -102,19 +113,20 @@ func (l *ledger) find(number uint32) int32 {
 	return l.index[number] - 1
 }
 
-// begin enters a message; it stays open until end.
-func (l *ledger) begin(offset uint64) uint64 {
+// begin enters a message with the size of its frame, or a tick, whose size is
+// 0; it stays open until end.
+func (l *ledger) begin(offset uint64, size int) uint64 {
 	l.open++
-	return l.window.push(entry{offset: offset, rule: -1, open: 1})
+	if size > 0 {
+		l.openSize += int64(size)
+		l.owed.begin(offset, int64(size))
+	}
+	return l.window.push(entry{offset: offset, size: int32(size), rule: -1, open: 1})
 }
 
-// skip enters a message that was settled before the restart. Below the window
-// the low offset covers it without an entry.
-func (l *ledger) skip(offset uint64) {
-	if l.window.len() > 0 {
-		l.window.push(entry{offset: offset, rule: -1})
-	}
-}
+// skip enters a message that was settled before the restart, or given up
+// before it was read.
+func (l *ledger) skip() { l.window.pass() }
 
 // outcome enters what a rule made of the message: records, each of which is
 // settled later, and a verdict.
@@ -163,6 +175,10 @@ func (l *ledger) end(seq uint64) {
 // settle enters what became of a record. The cursor may move past its message
 // once all of them are settled (I2).
 func (l *ledger) settle(m mark, f fate) {
+	if m.rule == injected {
+		l.injections.settle(m.seq, Injected{Fate: deadletter.Delivered})
+		return
+	}
 	l.touch(m.rule)
 	live := &l.rules[m.rule].live
 	live.pending--
@@ -171,6 +187,9 @@ func (l *ledger) settle(m mark, f fate) {
 	l.heldBytes -= int64(m.size)
 	l.settled++
 	e := l.window.at(m.seq)
+	if f >= dropped {
+		l.givenUp.add(dropReason(f-dropped), e.offset, e.offset)
+	}
 	if e.due != 0 && !m.optional {
 		l.confirm(e, m.rule, f)
 	}
@@ -234,6 +253,7 @@ func (l *ledger) release(seq uint64, e *entry) {
 	}
 	l.open--
 	l.closed++
+	l.settleOwed(e)
 	if e.tallies == nil && e.rule >= 0 {
 		f := &l.rules[e.rule].settled
 		f.judgeAgain(e)
@@ -247,8 +267,18 @@ func (l *ledger) release(seq uint64, e *entry) {
 		t = next
 	}
 	e.tallies = nil
-	if seq == l.window.head {
-		l.window.advance()
+	l.window.remove(seq)
+}
+
+// settleOwed takes a settled message off what the lane is owed.
+func (l *ledger) settleOwed(e *entry) {
+	owed := e.owed()
+	l.openSize -= owed.bytes
+	if e.offset < l.window.shed {
+		l.pinned.take(owed.messages, owed.bytes)
+	}
+	if owed.messages > 0 {
+		l.owed.close(e.offset, owed.bytes)
 	}
 }
 

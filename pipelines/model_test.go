@@ -1,13 +1,10 @@
 package pipelines_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,216 +12,28 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penstock/penstock/bridges"
-	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/message"
 	"github.com/penstock/penstock/pipelines"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
-// A modelSink is a destination that fails in every way the contract knows, and
-// checks at each write what a lane promises:
-//
-//   - no two writes of one key at a time (C18)
-//   - no record before an earlier one of its key, unless that is refused (I3)
-//   - none again that a stored cursor covers, and none without cause (C15)
-type modelSink struct {
-	fail func(format string, args ...any)
-
-	mu      sync.Mutex
-	rand    *rand.Rand
-	healthy bool
-	down    time.Time // unavailable until
-	gen     uint32
-	keys    map[string]*modelKey
-	busy    map[string]bool // keys in a running write
-	written map[string]int  // by record id
-	allowed map[string]int  // how often more than once
-	offset  map[string]uint64
-}
-
-// A modelKey is the records of one key in journal order.
-type modelKey struct {
-	ids     []string
-	at      map[string]int
-	settled []bool // written, or refused
-}
-
-func newModelSink(seed uint64, fail func(string, ...any)) *modelSink {
-	return &modelSink{
-		fail: fail, rand: rand.New(rand.NewPCG(seed, 1)), keys: map[string]*modelKey{}, busy: map[string]bool{},
-		written: map[string]int{}, allowed: map[string]int{}, offset: map[string]uint64{},
-	}
-}
-
-// expect tells the sink of a record that will come.
-func (s *modelSink) expect(r message.Record) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id := string(r.AppendID(nil))
-	k := s.keys[string(r.Key)]
-	if k == nil {
-		k = &modelKey{at: map[string]int{}}
-		s.keys[string(r.Key)] = k
-	}
-	k.at[id] = len(k.ids)
-	k.ids = append(k.ids, id)
-	k.settled = append(k.settled, poisonous(&r))
-	s.offset[id] = r.Message.Offset
-}
-
-func poisonous(r *message.Record) bool { return strings.HasPrefix(string(r.Value), "x") }
-
-func (s *modelSink) Open(context.Context) error  { return nil }
-func (s *modelSink) Close(context.Context) error { return nil }
-
-func (s *modelSink) Write(ctx context.Context, batch []message.Record) error {
-	delay := s.begin(batch)
-	select {
-	case <-time.After(delay):
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i := range batch {
-		delete(s.busy, string(batch[i].Key))
-	}
-	return s.outcome(batch)
-}
-
-func (s *modelSink) begin(batch []message.Record) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	mine := map[string]bool{}
-	for i := range batch {
-		key := string(batch[i].Key)
-		if s.busy[key] && !mine[key] {
-			s.fail("two writes of key %s at a time", key)
-		}
-		mine[key], s.busy[key] = true, true
-	}
-	return time.Duration(s.rand.IntN(50)) * time.Millisecond
-}
-
-func (s *modelSink) outcome(batch []message.Record) error {
-	bad := slices.ContainsFunc(batch, func(r message.Record) bool { return poisonous(&r) })
-	if time.Now().Before(s.down) {
-		return &bridges.Unavailable{Err: errors.New("down")}
-	}
-	dice := s.rand.IntN(12)
-	if s.healthy {
-		dice = 11
-	}
-	switch {
-	case dice == 0:
-		return &bridges.Retry{Err: errors.New("busy")}
-	case dice == 1: // the answer is lost after some were written
-		s.some(batch)
-		return errors.New("timeout")
-	case dice == 2:
-		s.down = time.Now().Add(time.Duration(s.rand.IntN(20)) * time.Second)
-		s.some(batch)
-		return &bridges.Unavailable{Err: errors.New("connection reset")}
-	case dice == 3 || bad && dice < 7:
-		return s.part(batch)
-	case bad:
-		return &bridges.Reject{Err: errors.New("poison")}
-	}
-	for i := range batch {
-		s.store(&batch[i])
-	}
-	return nil
-}
-
-// some stores the first records of a batch whose outcome stays open.
-func (s *modelSink) some(batch []message.Record) {
-	for i := range batch[:s.rand.IntN(len(batch)+1)] {
-		if poisonous(&batch[i]) {
-			return
-		}
-		s.store(&batch[i])
-		s.allowed[string(batch[i].AppendID(nil))]++
-	}
-}
-
-// part fails some keys from some record on.
-func (s *modelSink) part(batch []message.Record) error {
-	failed := map[int]error{}
-	keys := map[string]bool{}
-	for i := range batch {
-		key := string(batch[i].Key)
-		switch {
-		case poisonous(&batch[i]):
-			failed[i] = &bridges.Reject{Err: errors.New("poison")}
-		case keys[key] || !s.healthy && s.rand.IntN(8) == 0:
-			keys[key] = true
-			failed[i] = &bridges.Retry{Err: errors.New("not leader")}
-		default:
-			s.store(&batch[i])
-		}
-	}
-	return &bridges.Partial{Failed: failed}
-}
-
-// store writes a record at the destination.
-func (s *modelSink) store(r *message.Record) {
-	id := string(r.AppendID(nil))
-	k := s.keys[string(r.Key)]
-	if k == nil {
-		s.fail("record %s was never published", id)
-		return
-	}
-	at := k.at[id]
-	if gap := slices.Index(k.settled[:at], false); gap >= 0 {
-		s.fail("record %s was written before %s of the same key", id, k.ids[gap])
-	}
-	k.settled[at] = true
-	if s.written[id]++; s.written[id] > 1+s.allowed[id] {
-		s.fail("record %s was written %d times, %d are due", id, s.written[id], 1+s.allowed[id])
-	}
-}
-
-// crash allows once more what the stored cursor does not cover.
-func (s *modelSink) crash(c journal.Cursor) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.busy)
-	for id, n := range s.written {
-		if n > 0 && !covers(c, s.offset[id]) {
-			s.allowed[id]++
-		}
-	}
-}
-
-func covers(c journal.Cursor, offset uint64) bool {
-	return offset < c.Low || slices.ContainsFunc(c.Settled, func(r journal.Range) bool {
-		return r.First <= offset && offset <= r.Last
-	})
-}
-
-// A modelSharder also says what belongs together, and changes its mind.
-type modelSharder struct{ *modelSink }
-
-func (s modelSharder) Shard(r *message.Record) (group, shard, gen uint32) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.healthy && s.rand.IntN(200) == 0 {
-		s.gen = uint32(s.rand.IntN(4)) // an old one may come back
-	}
-	return uint32(r.Order>>8) % 2, uint32(r.Order) % (s.gen + 1), s.gen
-}
-
 // A history is a random life of a lane: messages come, the destination fails,
-// the process crashes, the journal lags.
+// the process crashes, the journal lags, a second rule goes and comes back.
 type history struct {
 	*rapid.T
-	rig   *rig
-	sink  *modelSink
-	wants map[string]int // dead letters to come, by payload
-	in    uint64
-	n     int
-	rand  *rand.Rand
+	rig    *rig
+	sink   *modelSink
+	told   *modelConfirmations
+	wants  map[string]int // dead letters of rule 1 to come, by payload
+	in     uint64
+	n      int
+	rand   *rand.Rand
+	second bool // rule 2 feeds the lane
 }
 
-var words = []string{"ok", "ok", "ok", "ok", "ok", "ok", "filter", "missing", "error", "drop", "twice", "x poison"}
+var words = []string{
+	"ok", "ok", "ok", "ok", "ok", "ok", "filter", "missing", "error", "drop", "twice", "x poison", "shadow", "optional",
+}
 
 // publish publishes n messages.
 func (h *history) publish(n int) {
@@ -237,13 +46,51 @@ func (h *history) publish(n int) {
 			h.wants[payload]++
 		}
 		h.in++
+		// A rule that feeds another lane is in the header though not this lane's.
+		header := []uint32{1, 2}[:1+h.rand.IntN(2)]
 		h.rig.journal.publishSeen(topic, payload, func(m *message.Message) {
-			var out message.Outcome
-			fakeRules{}.Evaluate(1, m, &out)
-			for _, r := range out.Records {
-				h.sink.expect(r)
+			h.told.note(m.ID.Offset, payload)
+			for _, rule := range header {
+				if rule == 1 || h.second {
+					h.expect(rule, m)
+				}
 			}
-		}, 1)
+		}, header...)
+	}
+}
+
+func (h *history) expect(rule uint32, m *message.Message) {
+	var out message.Outcome
+	fakeRules{}.Evaluate(rule, m, &out)
+	for _, r := range out.Records {
+		if !out.Shadow {
+			h.sink.expect(r)
+		}
+	}
+}
+
+// swap removes the second rule, or brings it back.
+func (h *history) swap() {
+	h.second = !h.second
+	h.rig.rules = []uint32{1}
+	if h.second {
+		h.rig.rules = []uint32{2, 1}
+		return
+	}
+	h.sink.mu.Lock()
+	defer h.sink.mu.Unlock()
+	for _, k := range h.sink.keys {
+		for i, id := range k.ids {
+			k.settled[i] = k.settled[i] || strings.Contains(id, ".2.") // it may be a dead letter from now on
+		}
+	}
+}
+
+// update swaps while the lane runs.
+func (h *history) update() {
+	h.swap()
+	if err := h.rig.lane.Update(h.rig.t.Context(), h.rig.present()); err != nil {
+		h.Fatal(err)
 	}
 }
 
@@ -266,7 +113,7 @@ func (h *history) crash() {
 	h.rig.cancel()
 	// Writes that end while the process dies are seen by nobody; their records
 	// are not covered by what is stored.
-	<-h.rig.ended
+	_ = h.rig.end()
 	h.check()
 	h.sink.crash(c)
 	for _, e := range j.entries[j.stored:] {
@@ -276,6 +123,15 @@ func (h *history) crash() {
 	}
 	j.lose(j.stored)
 	j.hold(false)
+	h.live()
+}
+
+// live starts the lane anew.
+func (h *history) live() {
+	clear(h.told.life)
+	if h.rand.IntN(4) == 0 {
+		h.swap()
+	}
 	h.rig.start()
 }
 
@@ -287,7 +143,7 @@ func (h *history) restart() {
 	}
 	c, _ := h.rig.journal.Cursor(7)
 	h.sink.crash(c)
-	h.rig.start()
+	h.live()
 }
 
 // finish heals the destination, waits until nothing is pending and compares.
@@ -304,26 +160,49 @@ func (h *history) finish(t *testing.T) {
 		h.Fatal(err)
 	}
 	h.check()
-	got := h.rig.lane.Account().Total()
-	if got.In != h.in || got.Pending != 0 {
-		h.Fatalf("published %d messages, account: %+v", h.in, got)
+	if p := h.rig.lane.Account().Total().Pending; p > 0 {
+		h.Fatalf("%d records are pending", p)
 	}
 	for key, k := range h.sink.keys {
 		if lost := slices.Index(k.settled, false); lost >= 0 {
 			h.Fatalf("record %s of %s is lost", k.ids[lost], key)
 		}
 	}
-	have := map[string]int{}
-	for _, d := range letters(t, h.rig.path) {
-		have[*d.Record.Payload]++
+	if len(h.told.last) != h.n {
+		h.Fatalf("%d of %d publishers were told what became of their message", len(h.told.last), h.n)
+	}
+	h.compareLetters(letters(t, h.rig.path))
+}
+
+// compareLetters looks for what is due of rule 1, and for what rule 2 was still
+// owed when it was removed.
+func (h *history) compareLetters(list []deadletter.Letter) {
+	have, gone := map[string]int{}, map[uint64]bool{}
+	for _, d := range list {
+		if d.Rule == "rule-1" {
+			have[*d.Record.Payload]++
+			continue
+		}
+		id, err := message.ParseID(strings.SplitN(d.ID, ".", 2)[0])
+		if err != nil {
+			h.Fatal(err)
+		}
+		gone[id.Offset] = true
 	}
 	for payload := range h.wants {
 		if have[payload] == 0 {
 			h.Fatalf("%q is not in the dead letters", payload)
 		}
 	}
-	if int(got.DeadLettered) != len(h.wants) || len(have) != len(h.wants) {
-		h.Fatalf("%d dead letters are due, %d are counted, %d in the file", len(h.wants), got.DeadLettered, len(have))
+	one := h.rig.lane.Account().Rules
+	got := one[slices.IndexFunc(one, func(a pipelines.RuleAccount) bool { return a.Rule == 1 })]
+	if got.In != h.in || int(got.DeadLettered) != len(h.wants) || len(have) != len(h.wants) {
+		h.Fatalf("published %d messages, %d dead letters are due, %d in the file, account: %+v", h.in, len(h.wants), len(have), got)
+	}
+	for id, offset := range h.sink.offset {
+		if h.sink.written[id] == 0 && !gone[offset] && !strings.HasPrefix(h.told.word[offset], "x") {
+			h.Fatalf("record %s was neither written nor is it a dead letter", id)
+		}
 	}
 }
 
@@ -331,7 +210,7 @@ func TestModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// rapid asks a *testing.T for its deadline, which a bubble forbids.
 		rapid.Check(struct{ rapid.TB }{t}, func(rt *rapid.T) {
-			h := &history{T: rt, wants: map[string]int{}}
+			h := &history{T: rt, wants: map[string]int{}, second: true}
 			seed := rapid.Uint64().Draw(rt, "seed")
 			h.rand = rand.New(rand.NewPCG(seed, 2))
 			h.sink = newModelSink(seed, rt.Errorf)
@@ -341,17 +220,26 @@ func TestModel(t *testing.T) {
 			}
 			h.rig = newRig(t, sink)
 			defer h.rig.dead.Close()
+			h.told = &modelConfirmations{
+				sink: h.sink, last: map[uint64]bool{}, life: map[uint64]struct{}{}, word: map[uint64]string{},
+			}
+			h.rig.rules, h.rig.receipts = []uint32{1, 2}, h.told
+			if rapid.Bool().Draw(rt, "together") {
+				h.rig.before = (*pipelines.Lane).Together
+			}
 			h.rig.config = pipelines.DeliveryConfig{
 				InFlight: rapid.IntRange(1, 4).Draw(rt, "in flight"),
 				Batch:    pipelines.BatchConfig{Records: rapid.SampledFrom([]int{1, 3, 20, 1000}).Draw(rt, "records")},
 			}
 			h.rig.start()
 			for range rapid.IntRange(1, 12).Draw(rt, "steps") {
-				switch rapid.IntRange(0, 5).Draw(rt, "step") {
+				switch rapid.IntRange(0, 6).Draw(rt, "step") {
 				case 0:
 					h.crash()
 				case 1:
 					h.restart()
+				case 2:
+					h.update()
 				default:
 					h.publish(rapid.IntRange(1, 300).Draw(rt, "n"))
 				}

@@ -14,13 +14,12 @@ const (
 	// framesPerTurn is how many messages are read between two looks at what
 	// else there is to do.
 	framesPerTurn = 128
-	// maxWindow bounds messages, and maxHeld records, evaluated beyond the low
-	// offset; maxHeldBytes the records' bytes.
-	maxWindow    = 1 << 20
+	// maxHeld bounds records that are evaluated and not settled, maxHeldBytes
+	// their bytes.
 	maxHeld      = 1 << 20
 	maxHeldBytes = 64 << 20
-	// maxOpen bounds the messages of these that are not settled, and with them
-	// the settled ranges of a cursor: each needs one such message below it.
+	// maxOpen bounds the messages they are of, and with them the settled ranges
+	// of a cursor: each needs one such message below it.
 	maxOpen = 1 << 16
 	// readRetry is how long the lane waits when the journal cannot be read.
 	readRetry = time.Second
@@ -32,21 +31,32 @@ const (
 // at hand, and what it holds is within its bounds. Beyond them it waits for
 // the stuck key.
 func (l *Lane) mayRead() bool {
-	g := l.ledger
-	return !l.schedule.full() && !l.letters.full() && !l.now.Before(l.readAt) &&
-		g.window.len() < maxWindow && g.open < maxOpen && g.heldRecords < maxHeld && g.heldBytes < maxHeldBytes
+	if l.now.Before(l.readAt) || !l.holds() || (l.barred() || !l.mayStartToRead()) && !l.overdue() {
+		return false
+	}
+	return !l.schedule.full() || l.hungry()
 }
+
+// holds reports whether what the lane holds is within its bounds (C15).
+func (l *Lane) holds() bool {
+	g := l.ledger
+	return g.open < maxOpen && g.heldRecords < maxHeld && g.heldBytes < maxHeldBytes
+}
+
+// together reports whether the crew evaluates. What is settled ahead of the
+// lane's place is passed by one message after the other.
+func (l *Lane) together() bool { return l.crew.on && len(l.recovered) == 0 && l.scout == nil }
 
 // read evaluates the next messages, alone or with the crew.
 func (l *Lane) read() {
 	l.dry = l.held
 	switch {
 	case l.held:
-	case l.crew.on && len(l.recovered) == 0:
+	case l.together():
 		l.readTogether()
 	default:
 		l.took = 0
-		l.crew.worked(l.readAlone() == framesPerTurn, l.took)
+		l.crew.worked(l.readAlone(), l.took)
 	}
 }
 
@@ -96,7 +106,7 @@ func (l *Lane) idle() bool {
 	switch {
 	case l.held || !l.mayRead():
 		return true
-	case l.crew.on && len(l.recovered) == 0:
+	case l.together():
 		return l.crew.idles(l.dry)
 	}
 	return l.dry

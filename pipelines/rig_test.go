@@ -28,6 +28,8 @@ type rig struct {
 	dead     *deadletter.Store
 	path     string // of the dead letters
 	log      bytes.Buffer
+	share    int64
+	paused   bool
 
 	lane   *pipelines.Lane
 	cancel context.CancelFunc
@@ -58,7 +60,12 @@ func (r *rig) openDead(maxBytes int64) {
 
 func (r *rig) build() *pipelines.Lane {
 	r.t.Helper()
+	feed := &fakeFeed{rules: r.evaluators().Rules()}
+	r.journal.mu.Lock()
+	r.journal.feeds[7] = feed
+	r.journal.mu.Unlock()
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{
+		Share: r.share, Paused: r.paused,
 		Name: "plant", Number: 7, Journal: r.journal, Evaluators: r.evaluators, Sink: r.sink,
 		Delivery: r.config, DeadLetters: r.dead,
 		RuleName: ruleName, Receipts: r.receipts, State: r.journal,
@@ -67,6 +74,9 @@ func (r *rig) build() *pipelines.Lane {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.journal.mu.Lock()
+	feed.backlog = lane.Backlog()
+	r.journal.mu.Unlock()
 	return lane
 }
 
@@ -109,7 +119,15 @@ func (r *rig) start() {
 // stop ends the lane and returns what Run said.
 func (r *rig) stop() error {
 	r.cancel()
-	return <-r.ended
+	return r.end()
+}
+
+// end waits for the end of Run and returns what it said. The account must
+// balance then, whatever happened (C22).
+func (r *rig) end() error {
+	err := <-r.ended
+	pipelines.AssertBalanced(r.t, r.lane.Account())
+	return err
 }
 
 // total returns the sums of the lane's account, which must balance.
@@ -118,6 +136,22 @@ func (r *rig) total() pipelines.RuleAccount {
 	a := r.lane.Account()
 	pipelines.AssertBalanced(r.t, a)
 	return a.Total()
+}
+
+// owed returns the lane's backlog.
+func (r *rig) owed() [2]int64 {
+	b := r.lane.Backlog()
+	return [2]int64{b.Messages(), b.Bytes()}
+}
+
+// crash ends the lane so that nothing it does from now on is stored.
+func (r *rig) crash() {
+	r.t.Helper()
+	r.journal.hold(true)
+	_ = r.stop()
+	j := r.journal
+	j.lose(j.Stored())
+	j.hold(false)
 }
 
 // order returns the values confirmed of one key.

@@ -18,6 +18,13 @@ type router interface {
 	route(r *message.Record, m mark, now time.Time)
 	// leave says that n records of s will not be written any more.
 	leave(s *shard, n int, now time.Time)
+	// waiting shows the records that no Write has now.
+	waiting(see func(*message.Record, mark))
+	// batches shows the batches they are in.
+	batches(see func(*batch))
+	// prune takes out those of them that were never written and that gone
+	// names; it is asked once for each, in the order of each shard.
+	prune(gone func(*message.Record, mark) bool, now time.Time)
 }
 
 func newRouter(sink bridges.Sink, c *schedule) router {

@@ -98,8 +98,8 @@ func (c *schedule) makeReady(s *shard) {
 func (c *schedule) start(s *shard, now time.Time) *batch {
 	b := s.pop()
 	c.count(s, -len(b.records), -b.bytes)
-	b.sealed = true
-	s.state, s.began = writing, now
+	b.sealed, b.tried = true, true
+	s.state, s.began, s.flight = writing, now, b
 	c.writing = append(c.writing, s)
 	c.permits--
 	c.flying += len(b.records)
@@ -110,6 +110,7 @@ func (c *schedule) start(s *shard, now time.Time) *batch {
 func (c *schedule) end(s *shard, b *batch) {
 	c.permits++
 	c.flying -= len(b.records)
+	s.flight = nil
 	for i, w := range c.writing {
 		if w == s {
 			last := len(c.writing) - 1

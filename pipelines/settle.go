@@ -11,6 +11,7 @@ import (
 
 // confirmed: the destination has every record of the batch.
 func (l *Lane) confirmed(s *shard, b *batch) {
+	l.answered()
 	for _, m := range b.marks {
 		l.ledger.settle(m, delivered)
 	}
@@ -59,6 +60,7 @@ func (l *Lane) partial(s *shard, b *batch, p *bridges.Partial) {
 	}
 	l.router.leave(s, len(b.records)-len(rest.records), l.now)
 	if len(rest.records) < len(b.records) {
+		l.answered()
 		l.progress(s)
 	}
 	l.schedule.pool.put(b)
@@ -72,6 +74,7 @@ func (l *Lane) partial(s *shard, b *batch, p *bridges.Partial) {
 // rejected: nothing of the batch was written. Only then may it be cut in
 // halves until the records that are refused stand alone (C18).
 func (l *Lane) rejected(s *shard, b *batch, r *bridges.Reject) {
+	l.answered()
 	l.progress(s)
 	if len(b.records) == 1 {
 		l.refuse(b, 0, "rejected", r.Err)
@@ -87,6 +90,7 @@ func (l *Lane) rejected(s *shard, b *batch, r *bridges.Reject) {
 // were tried for too long. The shard holds no permit while it waits (C18).
 func (l *Lane) retry(s *shard, b *batch, after time.Duration, err error) {
 	l.errors.note(b.attempts, err)
+	b.err = err
 	if limit := l.config.Retry.MaxAge; limit > 0 && l.age(b) >= limit {
 		for i := range b.records {
 			l.refuse(b, i, "max_age", err)
@@ -116,6 +120,7 @@ func (l *Lane) age(b *batch) time.Duration {
 // the records. The lane pauses.
 func (l *Lane) unavailable(r result) {
 	l.errors.note(r.batch.attempts, r.err)
+	r.batch.err = r.err
 	r.batch.attempts--
 	l.breaker.trip(r.shard.began, l.now, r.batch.probe)
 	r.batch.probe = false
@@ -136,9 +141,15 @@ func (l *Lane) reached(b *batch) {
 }
 
 // refuse sends record i of the batch to the dead letters; it is settled once
-// it is durable there (I2).
+// it is durable there (I2). One that was injected is a letter already.
 func (l *Lane) refuse(b *batch, i int, word string, err error) {
 	r := &b.records[i]
+	if m := b.marks[i]; m.rule == injected {
+		l.injections.settle(m.seq, Injected{
+			Fate: deadletter.Rejected, Reason: word, Err: err, Attempts: b.attempts, History: b.tries(l.now, err),
+		})
+		return
+	}
 	l.letters.add(letter{
 		mark: b.marks[i], kind: deadletter.Refused, id: r.Message, rule: r.Rule, output: r.Output, run: r.Run,
 		reason: word, err: err, attempts: b.attempts, history: b.tries(l.now, err), time: l.now,

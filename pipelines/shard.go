@@ -6,6 +6,7 @@ import "time"
 // in journal order (C18).
 type shard struct {
 	head, tail *batch // waiting
+	flight     *batch // in a Write
 	group      *group // nil without a Sharder
 	state      shardState
 
@@ -96,7 +97,7 @@ func (l *readyList) popOldest() *shard {
 	var before, prev *shard
 	oldest := l.head
 	for s := l.head; s != nil; prev, s = s, s.next {
-		if s.head.marks[0].seq < oldest.head.marks[0].seq {
+		if s.head.records[0].Message.Offset < oldest.head.records[0].Message.Offset {
 			oldest, before = s, prev
 		}
 	}

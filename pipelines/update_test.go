@@ -232,7 +232,7 @@ func TestCrashWhileRulesAreSwapped(t *testing.T) {
 		if err := pipelines.SwapRules(t.Context(), []pipelines.Update{{Lane: r.lane, Rules: r.present()}}, crash); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-r.ended; err != nil {
+		if err := r.end(); err != nil {
 			t.Fatal(err)
 		}
 		r.total()

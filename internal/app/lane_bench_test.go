@@ -120,6 +120,7 @@ func (r *loopReader) Next() (uint64, bool, error) {
 }
 
 func (r *loopReader) Rules(dst []uint32) []uint32 { return append(dst, 1) }
+func (r *loopReader) Size() int                   { return 300 }
 func (r *loopReader) Ready() <-chan struct{}      { return nil }
 func (r *loopReader) Close()                      {}
 func (r *loopReader) Message(m *message.Message) error {

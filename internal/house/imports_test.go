@@ -29,10 +29,12 @@ type room struct {
 var house = []room{
 	{folder: "examples", floor: 6},
 	{folder: "internal/house", floor: 6},
+	{folder: "internal/crashtest", floor: 3, tests: true},
 	{folder: "deploy", floor: 6},
 	{folder: "cmd", floor: 5},
 	{folder: "internal/app", floor: 4},
 	{folder: "config", floor: 3},
+	{folder: "internal/inspect", floor: 3},
 	{folder: "internal/factory", floor: 3, only: []string{"broker/packet", "internal/message"}},
 	{folder: "broker", floor: 2},
 	{folder: "rules", floor: 2},

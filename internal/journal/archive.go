@@ -114,9 +114,7 @@ func (a *Archive) measure(s *segment) error {
 	err := a.walk(s, math.MaxUint64, walker{header: func(_ int64, h *blockHeader) {
 		a.id = h.journal
 		a.certain = max(a.certain, h.synced)
-		if h.flags&flagFooter == 0 { // which comes after it
-			a.closed = h.flags&flagEnd != 0
-		}
+		a.closed = a.closed || h.flags&flagEnd != 0
 		newer = newer || h.newer
 	}})
 	if newer {
@@ -126,12 +124,16 @@ func (a *Archive) measure(s *segment) error {
 }
 
 func (a *Archive) hasHead(s *segment) (bool, error) {
-	err := a.walk(s, a.certain, walker{frame: func(b []byte) error {
-		if frameKind(b) == kindState && newState().apply(b) == nil {
-			return errFound
-		}
-		return nil
-	}})
+	head := false // a torn one may have kept its state and lost the journal's id
+	err := a.walk(s, a.certain, walker{
+		header: func(_ int64, h *blockHeader) { head = head || h.flags&flagHead != 0 },
+		frame: func(b []byte) error {
+			if head && frameKind(b) == kindState && newState().apply(b) == nil {
+				return errFound
+			}
+			return nil
+		},
+	})
 	if errors.Is(err, errFound) {
 		return true, nil
 	}
@@ -203,6 +205,9 @@ func (a *Archive) walk(s *segment, to uint64, w walker) error {
 // errBeyond ends a walk at the first frame that is not certain.
 var errBeyond = errors.New("not certain")
 
+// Dir returns the folder.
+func (a *Archive) Dir() string { return a.dir }
+
 // ID returns the journal's id.
 func (a *Archive) ID() uint64 { return a.id }
 
@@ -215,6 +220,15 @@ func (a *Archive) Closed() bool { return a.closed }
 
 // Names returns the names of one kind that have numbers (C16).
 func (a *Archive) Names(kind string) map[string]uint32 { return a.state.names(kind) }
+
+// Load returns the state saved under a name, as of the last entry shown.
+func (a *Archive) Load(kind, key string) (body []byte, ok bool) {
+	v, ok := a.state.saved[numberKey{kind, key}]
+	return slices.Clone(v.body), ok
+}
+
+// Keys returns the names of the saved states of a kind, sorted.
+func (a *Archive) Keys(kind string) []string { return a.state.keys(kind) }
 
 // Cursors returns all stored cursors, by the numbers of their lanes.
 func (a *Archive) Cursors() map[uint32]Cursor {

@@ -155,14 +155,18 @@ func BenchmarkEncode(b *testing.B) {
 // BenchmarkRead reads a backlog from disk and from memory, decoding each
 // message.
 func BenchmarkRead(b *testing.B) {
-	for _, from := range []string{"disk", "memory"} {
-		b.Run(from, func(b *testing.B) { benchRead(b, from == "memory") })
+	for _, from := range []string{"disk", "disk-zstd", "memory"} {
+		b.Run(from, func(b *testing.B) { benchRead(b, from) })
 	}
 }
 
-func benchRead(b *testing.B, memory bool) {
+func benchRead(b *testing.B, from string) {
 	const count = 200_000
+	memory := from == "memory"
 	o := journal.Options{Dir: b.TempDir(), Sync: journal.SyncOff}
+	if from == "disk-zstd" {
+		o.Compression = journal.CompressionZstd
+	}
 	j := openWith(b, o)
 	pin := j.NewReader(1) // keeps the tail in memory
 	defer pin.Close()

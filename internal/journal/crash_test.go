@@ -296,7 +296,7 @@ func (h *history) check(p photo) {
 	defer j.Close()
 	c, _ := j.Cursor(crashLane) // what it has settled may be gone
 	got := h.readAll(j)
-	h.checkArchive(p, got, c)
+	h.checkArchive(p, got)
 	for n, s := range h.given {
 		acked := !h.weak && h.acked[n] || !h.weak && n.epoch == h.epoch && n.offset <= p.stored
 		if back, ok := got[n]; acked && !ok && !settles(c, n.offset) {

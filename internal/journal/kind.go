@@ -14,35 +14,25 @@ const (
 	KindState   = Kind(kindState)   // what a segment begins with: all that was before it adds up to
 	KindNumber  = Kind(kindNumber)  // a name got a number (C16)
 	KindCursor  = Kind(kindCursor)  // a lane's cursor (C15)
+	KindForget  = Kind(kindForget)  // a lane's cursor was dropped (C16)
+	KindSaved   = Kind(kindSaved)   // a small named state (C21)
 	KindTick    = Kind(kindTick)    // time went on (C21)
-
-	KindForget   = Kind(kindForget)   // a lane's cursor was dropped (C16)
-	KindSaved    = Kind(kindSaved)    // a small named state (C21)
-	KindChange   = Kind(kindChange)   // a change of the state outside the journal, without a message (C1)
-	KindSnapshot = Kind(kindSnapshot) // one shard of that state (C5)
+	KindChange  = Kind(kindChange)  // a change of the state outside the journal, without a message (C1)
+	// KindSnapshot is one shard of that state (C5).
+	KindSnapshot = Kind(kindSnapshot)
 )
+
+// kindNames is what commands print, by kind; the footer of a segment is no
+// entry and never shown.
+var kindNames = [...]string{
+	KindMessage: "message", KindState: "state", KindNumber: "number", KindCursor: "cursor", KindForget: "forget",
+	KindSaved: "saved", KindTick: "tick", KindChange: "change", KindSnapshot: "snapshot",
+}
 
 // String returns the kind's name as commands print it.
 func (k Kind) String() string {
-	switch k {
-	case KindMessage:
-		return "message"
-	case KindState:
-		return "state"
-	case KindNumber:
-		return "number"
-	case KindCursor:
-		return "cursor"
-	case KindTick:
-		return "tick"
-	case KindForget:
-		return "forget"
-	case KindSaved:
-		return "saved"
-	case KindChange:
-		return "change"
-	case KindSnapshot:
-		return "snapshot"
+	if int(k) < len(kindNames) && kindNames[k] != "" {
+		return kindNames[k]
 	}
 	return fmt.Sprintf("kind %d", byte(k))
 }
@@ -101,6 +91,24 @@ func (f Frame) Cursor() (lane uint32, c Cursor, err error) {
 		return 0, c, f.otherKind(KindCursor)
 	}
 	return decodeCursor(f.b[frameHead:])
+}
+
+// Saved decodes a frame that saved a small named state. needs is the lowest
+// offset that it needs kept, 0 for none; a nil body removed it.
+func (f Frame) Saved() (kind, key string, needs uint64, body []byte, err error) {
+	if f.Kind() != KindSaved {
+		return "", "", 0, nil, f.otherKind(KindSaved)
+	}
+	k, v, err := decodeSaved(f.b[frameHead:])
+	return k.kind, k.key, v.needs, v.body, err
+}
+
+// Forgets returns the lane whose cursor a frame dropped.
+func (f Frame) Forgets() (lane uint32, err error) {
+	if f.Kind() != KindForget {
+		return 0, f.otherKind(KindForget)
+	}
+	return decodeForget(f.b[frameHead:])
 }
 
 func (f Frame) otherKind(want Kind) error {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -125,6 +126,7 @@ func (r *Reader) leaveDisk() {
 
 // refillDisk reads the next run of the segments.
 func (r *Reader) refillDisk() (more bool, err error) {
+	runtime.Gosched() // a reader that is behind gives way to those who append (C19)
 	r.data, r.pos = nil, 0
 	for {
 		if r.segment == nil {

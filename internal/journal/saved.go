@@ -48,8 +48,12 @@ func (j *Journal) Load(kind, key string) (body []byte, ok bool) {
 func (j *Journal) Keys(kind string) []string {
 	j.stateMu.Lock()
 	defer j.stateMu.Unlock()
+	return j.state.keys(kind)
+}
+
+func (s *state) keys(kind string) []string {
 	var keys []string
-	for k := range j.state.saved {
+	for k := range s.saved {
 		if k.kind == kind {
 			keys = append(keys, k.key)
 		}

@@ -56,9 +56,8 @@ func (s *scan) next() ([]byte, error) {
 		n, need := s.valid(b)
 		switch {
 		case n > 0:
-			s.runAt = s.pos
+			s.runAt, s.lent = s.pos, true
 			s.pos += int64(n)
-			s.lent = true
 			return b[:n:n], nil
 		case s.run != nil:
 			return s.takeUnpacked(), nil
@@ -286,7 +285,7 @@ func (s *scan) walk(f func(at int64, frame []byte) error) error {
 		if run == nil || err != nil {
 			return err
 		}
-		at := s.runAt // a compressed block is alone in its run
+		at := s.runAt // in a compressed block only its beginning has a place
 		for len(run) > 0 {
 			size := blockHead
 			if le.Uint32(run) == blockMagic {

@@ -120,12 +120,19 @@ func (s *state) applyCursor(body []byte) error {
 }
 
 func (s *state) applyForget(body []byte) error {
+	lane, err := decodeForget(body)
+	if err == nil {
+		delete(s.cursors, lane)
+	}
+	return err
+}
+
+func decodeForget(body []byte) (lane uint32, err error) {
 	k, b, _, ok := nextSection(body)
 	if !ok || k != secLane || len(b) != 4 {
-		return errMalformed
+		return 0, errMalformed
 	}
-	delete(s.cursors, le.Uint32(b))
-	return nil
+	return le.Uint32(b), nil
 }
 
 // applyMessage keeps what only messages show when the entry that said it is

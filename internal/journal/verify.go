@@ -50,17 +50,22 @@ const (
 	SegmentSealed SegmentState = "sealed" // nothing is added to it any more
 	SegmentActive SegmentState = "active" // the newest, being written or left by a crash
 	SegmentVoid   SegmentState = "void"   // all that is in it was moved to another one (C4)
+	// SegmentRewritten is sealed, and left out what nobody was owed (C6).
+	SegmentRewritten SegmentState = "rewritten"
 )
 
 // A SegmentInfo describes one segment of an archive.
 type SegmentInfo struct {
-	File     string // name in the journal's folder
-	State    SegmentState
-	Base     uint64 // the first offset it may hold
-	Serial   uint64 // order of creation
-	Bytes    int64
-	Frames   int64 // entries, the segment's own state aside
-	Messages int64
+	File   string // name in the journal's folder
+	State  SegmentState
+	Base   uint64 // the first offset it may hold
+	Serial uint64 // order of creation
+	// Generation is how often it was written anew without what nobody is owed
+	// any more (C6).
+	Generation uint32
+	Bytes      int64
+	Frames     int64 // entries, the segment's own state aside
+	Messages   int64
 	// First and Last are the offsets of its first and last entry, 0 when there
 	// is none; the times are those of its first and last message.
 	First, Last         uint64
@@ -98,13 +103,16 @@ func (a *Archive) Verify() ([]Damage, error) {
 
 func (a *Archive) info(s *segment, last bool) (SegmentInfo, error) {
 	in := inspection{info: SegmentInfo{
-		File: filepath.Base(s.path), State: SegmentSealed, Base: s.base, Serial: s.serial, Bytes: s.end.Load(),
+		File: filepath.Base(s.path), State: SegmentSealed, Base: s.base, Serial: s.serial,
+		Generation: s.generation, Bytes: s.end.Load(),
 	}}
 	switch {
 	case last && !a.closed:
 		in.info.State = SegmentActive
 	case s.limit.Load() <= s.base:
 		in.info.State = SegmentVoid
+	case s.generation > 0:
+		in.info.State = SegmentRewritten
 	}
 	err := a.walk(s, a.certain, walker{frame: in.frame, bad: func(d Damage) { in.info.Damage = append(in.info.Damage, d) }})
 	return in.info, err

@@ -145,7 +145,7 @@ func (w *writer) settle() {
 func (w *writer) applied(n int) {
 	for i := range w.unsynced[:n] {
 		if b := &w.unsynced[i]; b.state {
-			w.j.apply(b.bytes())
+			w.j.apply(b.bytes()[blockHead:]) // whose header may not be written yet
 		}
 	}
 }
@@ -248,7 +248,8 @@ func (w *writer) abandon() {
 // begin opens a segment with room for n bytes: its name, its head twice, both
 // durable before anything relies on them.
 func (w *writer) begin(n int64) error {
-	s := newSegment(w.j.dir, w.base(), w.serial+1, randomID(), w.voids)
+	w.serial++ // a serial whose file may exist is not used again, or the rest of a failed one could void it
+	s := newSegment(w.j.dir, w.base(), w.serial, randomID(), w.voids)
 	w.head = appendHeadBlocks(w.head[:0], w.j, s, max(w.synced, w.floor))
 	head := w.head
 	w.j.cat.begin(s.name())
@@ -257,7 +258,6 @@ func (w *writer) begin(n int64) error {
 	if err != nil {
 		return err
 	}
-	w.serial++ // a serial whose file may exist is not used again
 	if err := w.writeHead(s, head); err != nil {
 		w.discard(s)
 		return err

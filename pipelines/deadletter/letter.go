@@ -59,10 +59,14 @@ const (
 // AddAttempt returns history with one more attempt, of at most 10: the first
 // one and the last ones stay. It changes history in place.
 func AddAttempt(history []Attempt, at time.Time, err error) []Attempt {
+	return addAttempt(history, Attempt{Time: Stamp(at), Error: ErrorText(err)})
+}
+
+func addAttempt(history []Attempt, a Attempt) []Attempt {
 	if len(history) == maxHistory {
 		history = slices.Delete(history, 1, 2)
 	}
-	return append(history, Attempt{Time: Stamp(at), Error: ErrorText(err)})
+	return append(history, a)
 }
 
 // Stamp is a time as letters have it: UTC, milliseconds.

@@ -25,9 +25,10 @@ const (
 // An Outcome is what became of one record.
 type Outcome struct {
 	Fate     Fate
-	Reason   string // why it was refused: a word of a fixed set
-	Err      error  // and the sink's error
-	Attempts int    // writes of it
+	Reason   string    // why it was refused: a word of a fixed set
+	Err      error     // and the sink's error
+	Attempts int       // writes of it
+	History  []Attempt // of these: the first and the last
 }
 
 // An Inject writes records through the lane of a sink and returns what became
@@ -259,7 +260,7 @@ func (r *redrive) send(ctx context.Context) error {
 		r.judge(r.letters[i], outcomes[begin:end])
 		begin = end
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil {
 		return fmt.Errorf("redrive to %s: %w", r.sink, err)
 	}
 	return nil
@@ -275,7 +276,9 @@ func (r *redrive) judge(l Letter, outcomes []Outcome) {
 			r.counts.Refused++
 			l.Reason, l.Error = o.Reason, ErrorText(o.Err)
 			l.Attempts += o.Attempts
-			l.History = AddAttempt(l.History, time.Now(), o.Err)
+			for _, a := range o.History {
+				l.History = addAttempt(l.History, a)
+			}
 			r.changed = append(r.changed, l)
 			return
 		case Cancelled:
