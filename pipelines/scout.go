@@ -75,6 +75,10 @@ func (l *Lane) scoutAhead() {
 	if s == nil {
 		return
 	}
+	if s.next < l.ledger.position { // the lane has passed it, over what was settled before
+		l.closeScout()
+		return
+	}
 	s.dry = false
 	for range scoutsPerTurn {
 		offset, ok, err := s.reader.Next()
