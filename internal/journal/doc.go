@@ -57,10 +57,13 @@
 // stored, filled up to a multiple of 8; then the header also says how many
 // bytes the frames are, 16 MiB at most, and the checksum of what is stored.
 // They unpack to just what would stand there without compression. A block is
-// compressed from 1 KiB of frames on, if that saves an eighth. The synced offset is the highest one that was
-// synced before this block was written: a bad place at or below the highest
-// such offset is damage, which is set aside, and reading goes on behind it;
-// one above it is the torn tail (C3).
+// compressed from 1 KiB of frames on, if that saves an eighth.
+//
+// The synced offset is the highest one that was synced before this block was
+// written: a bad place at or below the highest such offset is damage, which is
+// set aside, and reading goes on behind it; one above it is the torn tail
+// (C3). An Archive, which reads beside the process that writes, shows what is
+// at or below it.
 //
 // # A frame is one entry
 //
