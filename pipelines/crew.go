@@ -41,11 +41,18 @@ type crew struct {
 // offsets (C21).
 func newCrew(alone bool) *crew {
 	c := &crew{full: framesPerTurn, after: busyTurns, price: worthwhile}
+	c.renew(alone)
+	return c
+}
+
+// renew forgets evaluators and habits of earlier rules. No block may be under way.
+func (c *crew) renew(alone bool) {
+	c.limit, c.free = 0, nil
 	if n := runtime.GOMAXPROCS(0); n > 1 && !alone {
 		c.limit = min(n+1, maxBlocks)
 	}
 	c.done = make(chan *block, c.limit)
-	return c
+	c.rest()
 }
 
 // worked notes how many messages the lane read alone in a turn, one of which took

@@ -95,7 +95,7 @@ func (l *Lane) replace(r Rules, e Evaluator) error {
 	if err := l.checkpoints.handOver(e, l.ledger.position); err != nil {
 		return err
 	}
-	l.crew = newCrew(l.alone())
+	l.crew.renew(l.alone())
 	l.names.swap(r.Name, l.ledger.feeding)
 	l.rules, l.evaluator = r, e
 	return l.listen()

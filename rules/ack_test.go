@@ -71,6 +71,20 @@ func TestRequired(t *testing.T) {
 	}
 }
 
+// Nor does anybody wait for what such an output could not make.
+func TestRequiredErrors(t *testing.T) {
+	set := compile(t, rules.Config{Name: "r", From: []string{"#"}, To: []rules.OutputConfig{
+		{Sink: "file", Value: "payload.x"}, {Sink: "file", Value: "payload.x", Required: new(false)},
+	}})
+	var got []bool
+	for _, e := range evaluate(set, "file", publish("t", "not JSON")).Errors {
+		got = append(got, e.Optional)
+	}
+	if diff := cmp.Diff([]bool{false, true}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A shadow rule is evaluated like any other, its outcome says that nothing of
 // it is sent, and nobody keeps its errors.
 func TestShadow(t *testing.T) {

@@ -39,7 +39,9 @@ func (e *Evaluator) produce(f *feed, o *numbered, out *message.Outcome) (left, m
 		failed = e.fillRecord(&r, o, out)
 	}
 	if failed != nil {
-		out.Errors = append(out.Errors, ruleError(failed, o.number, f.drop))
+		e := ruleError(failed, o.number, f.drop)
+		e.Optional = o.optional
+		out.Errors = append(out.Errors, e)
 		return true, false
 	}
 	out.Records = append(out.Records, r)
