@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,13 +43,13 @@ func TestShedsBehindAStuckRecord(t *testing.T) {
 func TestDropOldestOfAHeldGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlug()
-		var gen uint32
+		var gen atomic.Uint32
 		sink := plugged(p)
-		sink.shard = func(*message.Record) (uint32, uint32, uint32) { return 1, 0, gen }
+		sink.shard = func(*message.Record) (uint32, uint32, uint32) { return 1, 0, gen.Load() }
 		r := newRig(t, sink)
 		r.config.OnFull, r.config.Max.Records = "drop_oldest", 10
 		stuffed(r, p)
-		gen = 1
+		gen.Store(1)
 		for _, v := range numbered(100) {
 			r.journal.publish("a", v, 1)
 		}
