@@ -107,31 +107,39 @@ func startLane(t testing.TB, j pipelines.Journal, sink bridges.Sink, rules func(
 // drain times a lane until done.
 func drain(b *testing.B, j pipelines.Journal, sink bridges.Sink, rules func() pipelines.Evaluator, done chan struct{}) {
 	b.Helper()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
+	drainWith(b, j, sink, rules, func(*pipelines.Lane) {}, done)
+}
+
+func drainWith(
+	b *testing.B, j pipelines.Journal, sink bridges.Sink, rules func() pipelines.Evaluator, before func(*pipelines.Lane), done chan struct{},
+) {
+	b.Helper()
+	var first, last runtime.MemStats
+	runtime.ReadMemStats(&first)
 	b.ResetTimer()
-	lane, stop := startLane(b, j, sink, rules, func(*pipelines.Lane) {})
+	lane, stop := startLane(b, j, sink, rules, before)
 	<-done
 	b.StopTimer()
-	runtime.ReadMemStats(&after)
+	runtime.ReadMemStats(&last)
 	stop()
 	pipelines.AssertBalanced(b, lane.Account())
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
-	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(b.N), "allocs/record")
+	b.ReportMetric(float64(last.Mallocs-first.Mallocs)/float64(b.N), "allocs/record")
 }
 
 func cheapRules() pipelines.Evaluator { return passThrough{} }
 
 // BenchmarkLaneBusy is a lane without journal whose rule takes microseconds to
-// evaluate; with -cpu 1 it works alone.
+// evaluate, alone and with help.
 func BenchmarkLaneBusy(b *testing.B) {
 	for _, microseconds := range []int{1, 4, 16} {
-		b.Run(fmt.Sprintf("%dus", microseconds), func(b *testing.B) {
-			_, rules := newSlowRules(microseconds * 1000)
-			j := newLoopJournal(b.N)
-			null := &nullSink{goal: int64(b.N), done: make(chan struct{})}
-			drain(b, j, null, rules, null.done)
-		})
+		for name, before := range map[string]func(*pipelines.Lane){"alone": (*pipelines.Lane).Alone, "with help": func(*pipelines.Lane) {}} {
+			b.Run(fmt.Sprintf("%dus/%s", microseconds, name), func(b *testing.B) {
+				_, rules := newSlowRules(microseconds * 1000)
+				null := &nullSink{goal: int64(b.N), done: make(chan struct{})}
+				drainWith(b, newLoopJournal(b.N), null, rules, before, null.done)
+			})
+		}
 	}
 }
 
