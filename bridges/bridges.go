@@ -1,8 +1,10 @@
 // Package bridges is the contract between a lane and a connector, and nothing
 // else. A connector is one folder below this one.
 //
-// A lane calls Open once, then Write from up to in_flight goroutines, never two
-// at a time for one shard, then Close. The error of a Write says what the lane
+// A lane calls Open, then Write from up to in_flight goroutines, never two at a
+// time for one shard, then Close. A sink that confirms nothing for too long is
+// closed and opened again, whatever it says about its connection: Open must do
+// after Close what it did at first. The error of a Write says what the lane
 // does next; each kind is a type found with errors.As.
 package bridges
 
@@ -17,7 +19,8 @@ import (
 // A Sink is a destination.
 type Sink interface {
 	// Open prepares the sink. It need not reach the destination: one that is
-	// down at start is reported by Write as Unavailable.
+	// down at start is reported by Write as Unavailable. ctx bounds the call,
+	// not what it begins.
 	Open(ctx context.Context) error
 	// Write returns nil only when the destination confirmed every record of
 	// the batch, all of one shard and in order. Partial names records that are
@@ -26,13 +29,17 @@ type Sink interface {
 	// lane calls again with the same records in the same order until nil,
 	// Partial or Reject. ctx ends only at shutdown.
 	Write(ctx context.Context, batch []message.Record) error
+	// Close ends the connection and, soon, the writes that are under way, with
+	// any error. Afterwards nothing of them may reach the destination any more:
+	// the lane writes their records again, and others behind them (I3).
 	Close(ctx context.Context) error
 }
 
 // A Sharder is a Sink that knows what must stay in order together. group is
 // the destination's topic, which is one shard while its partitions are
 // unknown; gen changes with the mapping, and records of a new gen of a group
-// wait until those of the old one are settled. Shard must be safe beside Write.
+// wait until those of the old one are settled. Shard must be safe beside Write,
+// and before Open.
 type Sharder interface {
 	Shard(r *message.Record) (group, shard, gen uint32)
 }

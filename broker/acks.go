@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"time"
+
 	"github.com/penstock/penstock/broker/packet"
 	"github.com/penstock/penstock/broker/session"
 	"github.com/penstock/penstock/internal/message"
@@ -26,6 +28,9 @@ func (c *conn) acknowledge(b *burst, pubs []inPublish) {
 	cl := c.client
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
+	if b.wanted > 0 {
+		c.since = int64(c.srv.elapsed())
+	}
 	for i := range pubs {
 		switch pubs[i].qos {
 		case 1:
@@ -66,7 +71,7 @@ func (c *conn) puback(p *inPublish, now int64) {
 		c.repeat(p)
 	case p.waitsForStored():
 		acks.Forget(p.id)
-		k := session.Ack{Offset: p.offset, Hash: p.hash, ID: p.id, Kind: session.PubAck, Delivery: p.waitsForDelivery()}
+		k := session.Ack{Offset: p.offset, Since: c.since, Hash: p.hash, ID: p.id, Kind: session.PubAck, Delivery: p.waitsForDelivery()}
 		if within := p.route.ack.Within.Milliseconds(); k.Delivery && within > 0 && c.version >= packet.V5 {
 			k.Within, k.Until = int32(within), now+within
 		}
@@ -109,7 +114,7 @@ func (c *conn) pubrec(p *inPublish) {
 	switch {
 	case p.verdict == resent && se.Acks.Waits(p.id, session.PubRec):
 	case waits:
-		se.Acks.Wait(session.Ack{Offset: p.offset, ID: p.id, Kind: session.PubRec})
+		se.Acks.Wait(session.Ack{Offset: p.offset, Since: c.since, ID: p.id, Kind: session.PubRec})
 	case p.verdict == accepted && p.route.nobody():
 		c.answerPublish(session.PubRec, p.id, packet.NoMatchingSubscribers)
 	default:
@@ -130,7 +135,7 @@ func (c *conn) pubrel(id uint16) {
 		se.Inbound.Release(id)
 		c.ack(packet.TypePubcomp, id, packet.Success)
 	case !se.Acks.Waits(id, session.PubComp):
-		se.Acks.Wait(session.Ack{Offset: r.Offset, ID: id, Kind: session.PubComp, Delivery: r.Delivery, Outcome: r.Outcome})
+		se.Acks.Wait(session.Ack{Offset: r.Offset, Since: int64(c.srv.elapsed()), ID: id, Kind: session.PubComp, Delivery: r.Delivery, Outcome: r.Outcome})
 	}
 }
 
@@ -173,13 +178,47 @@ func (c *conn) sendDue(stored uint64) {
 		return
 	}
 	t := now()
+	d := delays{srv: c.srv}
 	for a, ok := acks.Pop(stored, t); ok; a, ok = acks.Pop(stored, t) {
+		d.note(a.Since)
 		c.sendAck(&a)
 	}
+	d.tell()
 	if c.room != nil && acks.Len() < c.srv.o.ReceiveMaximum {
 		close(c.room)
 		c.room = nil
 	}
+}
+
+// delays tells how long acknowledgements waited, those of one burst together.
+type delays struct {
+	srv        *Server
+	since, now int64
+	n          int
+}
+
+// note counts one that waited since a time, 0 for one that waited for its turn
+// only.
+func (d *delays) note(since int64) {
+	if since == 0 || d.srv.o.AckDelay == nil {
+		return
+	}
+	if since != d.since {
+		d.tell()
+		d.since = since
+	}
+	d.n++
+}
+
+func (d *delays) tell() {
+	if d.n == 0 {
+		return
+	}
+	if d.now == 0 {
+		d.now = int64(d.srv.elapsed())
+	}
+	d.srv.o.AckDelay(time.Duration(d.now-d.since), d.n)
+	d.n = 0
 }
 
 // sendAck sends one acknowledgement whose time has come. What was not delivered

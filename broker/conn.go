@@ -42,6 +42,7 @@ type conn struct {
 	out    output // guarded by client.mu
 	writer func() // writeLoop; set and called by whoever holds the claim
 
+	since int64         // guarded by client.mu; when the burst's acknowledgements began to wait, ns
 	room  chan struct{} // guarded by client.mu; closed when acknowledgements have left
 	owes  bool          // guarded by owedAcks.mu; in its list
 	shut  atomic.Bool   // the connection is being closed

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +18,7 @@ func TestFullLane(t *testing.T) {
 		{"3.x is closed after 30 s", fullLane3Closed},
 		{"QoS 0 is dropped at once and counted", fullLane0},
 		{"others are not held up (I7)", fullLaneOthers},
+		{"a device that floods it is read slowly (I7)", fullLaneFlood},
 		{"a will is dropped and counted", fullLaneWill},
 	})
 }
@@ -97,6 +99,24 @@ func fullLaneOthers(h *house, l *fakeLog) {
 	q.want("PUBACK 1")
 	if !time.Now().Equal(start) {
 		h.t.Errorf("acknowledged after %v, want at once", time.Since(start))
+	}
+}
+
+func fullLaneFlood(h *house, l *fakeLog) {
+	p := h.connect(packet.V5, "p")
+	l.fill("d")
+	start := time.Now()
+	p.send(pub("d/1", 0, 0, "small"))
+	p.send(&packet.Pingreq{})
+	p.want("PINGRESP")
+	if got := time.Since(start); got != 0 {
+		h.t.Errorf("one message held up the next for %v", got)
+	}
+	p.send(pub("d/1", 1, 1, strings.Repeat("x", 40<<10)))
+	p.send(&packet.Pingreq{})
+	p.want("PUBACK 1 Quota exceeded", "PINGRESP")
+	if got := time.Since(start); got != time.Millisecond {
+		h.t.Errorf("a flood was read on after %v, want 1ms", got)
 	}
 }
 

@@ -108,6 +108,7 @@ func (c *conn) logEach(b *burst, err error) error {
 				return c.startAgain(b, i)
 			}
 		}
+		b.unroomy = b.unroomy || err != nil
 		if err := c.logged(p, e, offset, err); err != nil {
 			c.settle(b, b.pubs[settled:i])
 			return err

@@ -10,10 +10,21 @@ import (
 // publisher (I7).
 const stallPatience = 100 * time.Millisecond
 
+// refusedPause is how long a device that floods what there is no room for is
+// not read. Reading on only to refuse more would take the processors from
+// others (I7).
+const refusedPause = time.Millisecond
+
 // pause makes the read loop wait where reading on would outrun others: the
-// journal, when too many acknowledgements wait for it, and subscribers, as
-// long as they make progress.
+// journal, when too many acknowledgements wait for it or it has no room, and
+// subscribers, as long as they make progress.
 func (c *conn) pause(b *burst) error {
+	if b.unroomy {
+		b.unroomy = false
+		if b.w >= greedyBytes {
+			c.hold(b)
+		}
+	}
 	if b.waits >= c.srv.o.ReceiveMaximum && c.version < packet.V5 {
 		c.awaitRoom()
 		c.countOwed(b)
@@ -25,6 +36,16 @@ func (c *conn) pause(b *burst) error {
 	}
 	b.slow = b.slow[:0]
 	return nil
+}
+
+// hold waits for refusedPause.
+func (c *conn) hold(b *burst) {
+	b.timer.Reset(refusedPause)
+	defer b.timer.Stop()
+	select {
+	case <-b.timer.C:
+	case <-c.done:
+	}
 }
 
 // awaitRoom waits until fewer acknowledgements than the receive maximum wait

@@ -81,6 +81,9 @@ type Options struct {
 	Intake Intake // nil: no rule wants anything
 
 	Logger *slog.Logger // nil: none
+	// AckDelay is told how long n acknowledgements waited for the journal or for
+	// a delivery. It is called by many goroutines at once; nil: nobody is told.
+	AckDelay func(d time.Duration, n int)
 
 	MaxPacket      int // bytes of the largest packet accepted; 0: 1 MiB
 	ReceiveMaximum int // unacknowledged QoS 1 and 2 messages per publisher; 0: 1,000

@@ -211,10 +211,17 @@ func (l *loader) rules() {
 	if set == nil {
 		return
 	}
-	if l.weak() {
-		set.SetDefaultAck(message.AckReceived)
-	}
+	set.SetDefaultAck(DefaultAck(&l.loaded.Config.Journal))
 	l.warn("rules", set.Warnings())
+}
+
+// DefaultAck is the level of rules that name none, and of recorded messages
+// that no rule wants (C9).
+func DefaultAck(c *journal.Config) message.AckLevel {
+	if sync, err := journal.ParseSync(c.Sync); err == nil && sync.Weak() {
+		return message.AckReceived
+	}
+	return message.AckStored
 }
 
 // weak says whether the journal does not sync before it acknowledges.

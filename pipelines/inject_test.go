@@ -278,9 +278,9 @@ func (s *countingSink) Write(ctx context.Context, batch []message.Record) error 
 	defer s.mu.Unlock()
 	for i := range batch {
 		id := string(batch[i].AppendID(nil))
-		s.modelSharder.modelSink.mu.Lock()
-		s.got[id] = s.modelSharder.modelSink.written[id]
-		s.modelSharder.modelSink.mu.Unlock()
+		s.modelSink.mu.Lock()
+		s.got[id] = s.written[id]
+		s.modelSink.mu.Unlock()
 	}
 	return err
 }

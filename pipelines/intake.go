@@ -84,6 +84,7 @@ type Intake struct {
 	// swap separates what is appended under one table from what is under the
 	// next: lanes must know the offset where that is (C16).
 	swap sync.RWMutex
+	one  sync.Mutex // one Swap at a time
 }
 
 // An intakeTable is a Routing, made for looking up. It never changes.
@@ -106,8 +107,8 @@ func NewIntake(log IntakeLog, receipts *Receipts) *Intake {
 // it was accepted with (C16). The lanes of new feeds must have taken up their
 // cursors. It is the function that SwapRules calls.
 func (i *Intake) Swap(r Routing) (from uint64) {
-	i.swap.Lock()
-	defer i.swap.Unlock()
+	i.one.Lock()
+	defer i.one.Unlock()
 	r.Feeds = slices.Clone(r.Feeds)
 	t := &intakeTable{Routing: r, feeds: make(map[uint32][]int)}
 	required := make(map[uint32][]uint32)
@@ -123,12 +124,21 @@ func (i *Intake) Swap(r Routing) (from uint64) {
 			required[rule] = append(required[rule], f.Lane)
 		}
 	}
+	from, route := i.enforce(t, required)
+	i.receipts.sweepAll(route)
+	return from
+}
+
+// enforce is the moment of the change.
+func (i *Intake) enforce(t *intakeTable, required map[uint32][]uint32) (from uint64, route *receiptRoute) {
+	i.swap.Lock()
+	defer i.swap.Unlock()
 	// First the receipts: whoever sees the new rules finds them expected there.
-	i.receipts.Route(required)
+	route = i.receipts.install(required)
 	i.table.Store(t)
 	i.full.Store(true) // until somebody has looked
 	i.gen.Add(1)
-	return i.log.Next()
+	return i.log.Next(), route
 }
 
 // Want appends the numbers of the rules that want a topic to dst and returns
@@ -250,6 +260,7 @@ func (t *intakeTable) name(lane uint32) string {
 type dues struct {
 	sums []sum // beside Feeds
 	used []int // indexes of the sums that are not zero
+	last []int // those of the entry counted last
 	turn uint64
 }
 
@@ -277,12 +288,27 @@ func (y *dues) count(t *intakeTable, entries []journal.Entry) {
 	if len(y.sums) < len(t.Feeds) {
 		y.sums = make([]sum, len(t.Feeds))
 	}
+	var before []uint32
 	for k := range entries {
+		rules, bytes := entries[k].Rules, int64(entries[k].Size())
+		if k > 0 && same(rules, before) { // messages with one topic follow one another
+			for _, f := range y.last {
+				y.sums[f].messages++
+				y.sums[f].bytes += bytes
+			}
+			continue
+		}
 		y.turn++
-		for _, rule := range entries[k].Rules {
-			y.owe(t.feeds[rule], int64(entries[k].Size()))
+		y.last, before = y.last[:0], rules
+		for _, rule := range rules {
+			y.owe(t.feeds[rule], bytes)
 		}
 	}
+}
+
+// same reports whether two lists lie in the same place.
+func same(a, b []uint32) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // owe counts one entry for the lanes of one of its rules.
@@ -295,6 +321,7 @@ func (y *dues) owe(feeds []int, bytes int64) {
 		if s.messages == 0 {
 			y.used = append(y.used, k)
 		}
+		y.last = append(y.last, k)
 		s.messages++
 		s.bytes += bytes
 		s.turn = y.turn

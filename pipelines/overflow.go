@@ -107,7 +107,9 @@ func (o *overflow) note(e *entry, m *message.Message) {
 // count: the newest that fit are kept, not what is left beside it.
 func (l *Lane) excess() count {
 	total := l.ledger.owed.total()
-	total.take(l.ledger.pinned.messages, l.ledger.pinned.bytes)
+	if l.overflow.policy != dropNewest { // which keeps what is there anyway
+		total.take(l.ledger.pinned.messages, l.ledger.pinned.bytes)
+	}
 	return l.overflow.excess(total)
 }
 
@@ -123,9 +125,17 @@ func (l *Lane) certain() bool {
 }
 
 // hungry reports whether the lane must read on though there is work enough at
-// hand: with keep_latest and a bound reached, newer records may be unread.
+// hand: a bound is reached, and what has to go, or with keep_latest what it has
+// to give way to, is not read yet.
 func (l *Lane) hungry() bool {
-	return l.overflow.policy == keepLatest && l.excess().positive()
+	switch l.overflow.policy {
+	case keepLatest:
+		return l.excess().positive()
+	case dropOldest:
+		return l.ledger.window.cut == none && l.excess().positive()
+	default:
+		return false
+	}
 }
 
 // overrun enforces the bounds (I6). It comes before dispatch, so that what is

@@ -9,11 +9,21 @@ package pipelines
 // deliver what is owed to it; a lane that is no longer required is not waited
 // for.
 func (r *Receipts) Route(lanes map[uint32][]uint32) {
+	r.sweepAll(r.install(lanes))
+}
+
+// install is the first half of Route, which takes no longer however many
+// receipts are open.
+func (r *Receipts) install(lanes map[uint32][]uint32) *receiptRoute {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old := r.route.Load()
-	route := old.change(lanes, r.next())
+	route := r.route.Load().change(lanes, r.next())
 	r.route.Store(route)
+	return route
+}
+
+// sweepAll is the other half. Another install may not come in between.
+func (r *Receipts) sweepAll(route *receiptRoute) {
 	for i := range r.shards {
 		r.sweep(&r.shards[i], route)
 	}

@@ -27,8 +27,8 @@ type Receipts struct {
 	crowded atomic.Int32 // lanes at their bound
 	shards  [receiptShards]receiptShard
 
-	mu   sync.Mutex // one Route at a time
-	next func() uint64
+	mu   sync.Mutex    // of whoever changes route
+	next func() uint64 // guarded by mu
 }
 
 const (
@@ -112,7 +112,7 @@ func NewReceipts() *Receipts {
 
 // Begin says how to learn the next offset that will be given out, so that what
 // was appended before a rule or lane came is told from what comes after. It is
-// called before the first Route.
+// called before the first Route. Route is called by one goroutine at a time.
 func (r *Receipts) Begin(next func() uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

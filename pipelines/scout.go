@@ -75,6 +75,10 @@ func (l *Lane) scoutAhead() {
 	if s == nil {
 		return
 	}
+	if s.next < l.ledger.position { // the lane has passed it, over what was settled before
+		l.closeScout()
+		return
+	}
 	if s.dry = l.held; s.dry { // between two rule sets nothing is judged by either
 		return
 	}

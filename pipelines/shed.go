@@ -46,10 +46,34 @@ func (l *Lane) pin(e *entry) {
 	w.shed, w.cut = e.offset+1, e.after
 }
 
-// shedBelow gives up the waiting records of the messages below the cut.
+// shedBelow gives up the waiting records of the messages below the cut, but
+// only of messages of which nothing else is on its way: those are not settled
+// for long enough to be evaluated again after a crash, and what was given up of
+// them would then come after newer records of its key (I3).
 func (l *Lane) shedBelow(reason dropReason) {
-	cut := l.ledger.window.shed
-	l.prune(reason, func(r *message.Record, _ mark) bool { return r.Message.Offset < cut })
+	w := &l.ledger.window
+	l.router.batches(func(b *batch) {
+		if b.tried {
+			return
+		}
+		for i, m := range b.marks {
+			if b.records[i].Message.Offset < w.shed {
+				w.at(m.seq).loose++
+			}
+		}
+	})
+	l.prune(reason, func(r *message.Record, m mark) bool {
+		if r.Message.Offset >= w.shed {
+			return false
+		}
+		e := w.at(m.seq)
+		if e.loose == e.open {
+			e.loose-- // as open will be
+			return true
+		}
+		e.loose = 0
+		return false
+	})
 }
 
 // A latestKey is of what only the newest record stays.

@@ -14,6 +14,7 @@ type entry struct {
 	rule      int32 // index of the only rule so far, -1 before the first
 	records   int32
 	delivered int32
+	loose     int32 // records that could be given up, while that is looked at
 
 	due int32 // who waits for it: index in ledger.dues + 1 of the first, 0 for nobody
 

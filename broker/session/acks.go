@@ -30,6 +30,7 @@ const (
 // delivered (C13).
 type Ack struct {
 	Offset   uint64
+	Since    int64  // when it began to wait, by the server's own clock in ns
 	Hash     uint64 // of topic and payload, to know a resend by; PubAck only
 	Until    int64  // Unix milliseconds at which an undecided one is due all the same; 0: never
 	Within   int32  // milliseconds from the PUBLISH to Until

@@ -111,7 +111,9 @@ func (c *command) root() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(c.runCommand(), c.checkCommand(), c.testCommand(), c.demoCommand(), c.passwdCommand(), c.versionCommand())
+	root.AddCommand(c.runCommand(), c.checkCommand(), c.testCommand(), c.traceCommand(), c.demoCommand(),
+		c.statusCommand(), c.whyCommand(), c.tapCommand(), c.replayCommand(), c.dlqCommand(), c.journalCommand(),
+		c.laneCommand(), c.reloadCommand(), c.passwdCommand(), c.versionCommand())
 	for _, sub := range root.Commands() {
 		sub.Args = usageArgs(sub.Args)
 	}

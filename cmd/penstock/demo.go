@@ -100,7 +100,7 @@ func (d *demo) build() error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(d.command.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	d.app, err = app.New(app.Options{Config: loaded.Config, Rules: loaded.Set, Stdout: d.command.stdout, Log: log})
+	d.app, err = app.New(app.Options{Loaded: loaded, Stdout: d.command.stdout, Log: log, Version: version()})
 	return err
 }
 

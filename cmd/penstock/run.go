@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/app"
 )
 
@@ -20,8 +22,8 @@ func (c *command) runCommand() *cobra.Command {
 127.0.0.1:1883 with its journal in ./data.
 
 SIGTERM or Ctrl-C: stop accepting, settle what is in flight for at most 5 s,
-exit 0; a second signal stops at once. SIGHUP: reopen file sinks, for log
-rotation.
+exit 0; a second signal stops at once. SIGHUP: as penstock reload, and file sinks
+are opened again, for log rotation.
 Exit code 1: failed while running. 2: the configuration is wrong. 3: a port is
 taken, a folder is not writable, or the journal belongs to another process.`,
 		Example: "  penstock run\n  penstock run plant.yaml\n  penstock run base.yaml conf.d/",
@@ -35,10 +37,11 @@ func (c *command) serve(ctx context.Context, paths []string) error {
 		return err
 	}
 	a, err := app.New(app.Options{
-		Config: loaded.Config,
-		Rules:  loaded.Set,
-		Stdout: c.stdout,
-		Log:    slog.New(slog.NewTextHandler(c.stderr, nil)),
+		Loaded:  loaded,
+		Load:    func() (*config.Loaded, error) { return c.load(paths) },
+		Stdout:  c.stdout,
+		Log:     newLogger(c.stderr, loaded.Config.Log),
+		Version: version(),
 	})
 	if err != nil {
 		return err
@@ -50,6 +53,20 @@ func (c *command) serve(ctx context.Context, paths []string) error {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	return a.Run(ctx, hangups)
+}
+
+// newLogger returns what logs as the configuration says.
+func newLogger(w io.Writer, c config.LogConfig) *slog.Logger {
+	o := slog.HandlerOptions{}
+	if c.Level != "" {
+		var level slog.Level
+		_ = level.UnmarshalText([]byte(c.Level)) // it was checked
+		o.Level = level
+	}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, &o))
+	}
+	return slog.New(slog.NewTextHandler(w, &o))
 }
 
 // untilSignal returns a context that ends at the first SIGTERM or interrupt;

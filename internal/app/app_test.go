@@ -33,7 +33,7 @@ func build(t *testing.T, dir, text string, log *logBuffer) (*app.App, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return app.New(app.Options{Config: loaded.Config, Rules: loaded.Set, Stdout: log, Log: slog.New(slog.NewTextHandler(log, nil))})
+	return app.New(app.Options{Loaded: loaded, Stdout: log, Log: slog.New(slog.NewTextHandler(log, nil))})
 }
 
 // logBuffer collects what is logged, and says when something new is there.

@@ -130,3 +130,39 @@ func TestDelivered(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+const fullRules = `
+listeners: [{bind: "127.0.0.1:0"}]
+sinks:
+  - {name: dead, kafka: {brokers: ["127.0.0.1:1"], topic: t}, delivery: {max: {records: 20}, on_full: block}}
+  - {name: out, file: {path: out.txt}}
+rules:
+  - {name: dead, from: "dead/#", to: [{sink: dead}]}
+  - {name: out, from: "out/#", to: [{sink: out}]}
+`
+
+// A lane that is full refuses what its rules want, and nothing else (C7, I7).
+func TestFullLane(t *testing.T) {
+	dir := t.TempDir()
+	var log logBuffer
+	a, err := build(t, dir, fullRules, &log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1) // 1: the result of Run
+	go func() { done <- a.Run(ctx, nil) }()
+	s := speak(t, a)
+	for id := range uint16(20) {
+		s.publish("dead/1", 1, id+1, "x")
+		s.want(fmt.Sprintf("PUBACK %d Success", id+1))
+	}
+	s.publish("dead/1", 1, 30, "x")
+	s.want("PUBACK 30 Quota exceeded")
+	s.publish("out/1", 1, 31, "x")
+	s.want("PUBACK 31 Success")
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,18 +59,6 @@ type goodSink struct{ deadSink }
 
 func (goodSink) Write(context.Context, []message.Record) error { return nil }
 
-// part is a lane's share of the journal, which nobody settles.
-type part struct {
-	bytes atomic.Int64
-	bound int64
-	room  chan struct{}
-}
-
-func (p *part) Add(_, bytes int64)    { p.bytes.Add(bytes) }
-func (p *part) Settle(_, bytes int64) { p.bytes.Add(-bytes) }
-func (p *part) Full() bool            { return p.bytes.Load() >= p.bound }
-func (p *part) Room() <-chan struct{} { return p.room }
-
 // plant is a broker, a real journal and two lanes.
 type plant struct {
 	addr   string
@@ -109,12 +96,13 @@ func newPlant(b *testing.B) *plant {
 			Name: name, Number: uint32(i + 1), Journal: pipelines.FromJournal(j), Sink: sink,
 			Evaluators: func() pipelines.Evaluator { return loaded.Set.Evaluator(name) },
 			RuleName:   loaded.Set.Name, Log: slog.New(slog.DiscardHandler),
+			Delivery: pipelines.DeliveryConfig{Max: pipelines.MaxConfig{Bytes: 128 << 20}},
 		})
 		if err != nil {
 			b.Fatal(err)
 		}
 		running.Go(func() { _ = lane.Run(ctx) })
-		f := pipelines.Feed{Lane: uint32(i + 1), Name: name, Share: &part{bound: 128 << 20}}
+		f := pipelines.Feed{Lane: uint32(i + 1), Name: name, Share: lane.Backlog()}
 		for _, r := range loaded.Set.Lanes()[name] {
 			f.Rules = append(f.Rules, r.Number)
 		}

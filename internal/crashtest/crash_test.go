@@ -42,8 +42,8 @@ func TestPowerCuts(t *testing.T) {
 		})
 	}
 	took := time.Since(began)
-	t.Logf("%d power cuts in %d histories of %d lives and %d operations: %d restarts in order, %d damaged files; %d messages, %d records delivered, %d copies, %d dead letters, %d messages lost by damage and counted; %.0f cuts/s",
-		total.cuts, total.histories, total.lives, total.operations, total.restarts, total.damages,
+	t.Logf("%d power cuts in %d histories of %d lives and %d operations: %d kills, %d restarts in order, %d damaged files; %d messages, %d records delivered, %d copies, %d dead letters, %d messages lost by damage and counted; %.0f cuts/s",
+		total.cuts, total.histories, total.lives, total.operations, total.kills, total.restarts, total.damages,
 		total.messages, total.records, total.copies, total.letters, total.lost, float64(total.cuts)/took.Seconds())
 	if total.cuts < *cuts {
 		t.Errorf("%d power cuts, %d were asked for", total.cuts, *cuts)

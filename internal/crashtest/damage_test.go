@@ -56,7 +56,7 @@ func (w *world) harm() {
 	if !w.clean {
 		names = names[:max(0, len(names)-1)]
 	}
-	if seed == 0 || w.life < 4 || len(names) == 0 {
+	if seed == 0 || !w.script.Harm || w.life < 4 || len(names) == 0 {
 		return
 	}
 	random := rand.New(rand.NewPCG(seed, 7))

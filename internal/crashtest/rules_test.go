@@ -51,6 +51,10 @@ const (
 	wordPoison // the sink refuses it
 )
 
+func (w word) String() string {
+	return [...]string{"ok", "filter", "missing", "error", "drop", "twice", "poison"}[w]
+}
+
 func wordOf(serial, rule int) word {
 	h := fnv.New32a()
 	fmt.Fprintf(h, "%d %d", serial, rule)

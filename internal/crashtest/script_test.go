@@ -14,6 +14,7 @@ type script struct {
 	Segment int64 // bytes of a segment
 	Bound   int64 // bytes of the journal
 	Letters int64 // bytes of the dead letters
+	Harm    bool  // files are damaged
 	Shards  bool  // the second lane's sink says what belongs together
 	Steps   []step
 }
@@ -55,6 +56,7 @@ func kinds() []kind {
 		{"restart", 2, (*world).restart},
 		{"cut soon", 6, (*world).cutSoon},
 		{"cut", 5, (*world).cutNow},
+		{"kill", 1, (*world).killNow},
 	}
 }
 
@@ -86,6 +88,7 @@ func drawScript(t *rapid.T) script {
 			Bound:   int64(rapid.SampledFrom([]int{8 << 10, 8 << 10, 512}).Draw(t, "bound")) << 10,
 			Letters: int64(rapid.SampledFrom([]int{1 << 20, 1 << 20, 1 << 20, 16 << 10}).Draw(t, "letters")),
 			Shards:  rapid.Bool().Draw(t, "shards"),
+			Harm:    rapid.Bool().Draw(t, "harm"),
 			Steps:   make([]step, steps),
 		}
 		for i := range s.Steps {

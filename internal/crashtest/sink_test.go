@@ -17,11 +17,12 @@ type destination struct {
 	w    *world
 	lane int
 
-	mood    mood
-	fine    time.Time // since when nothing went wrong here
-	queue   []answer  // of the writes to come, before the mood decides
-	release chan struct{}
-	busy    map[string]bool // keys of running writes
+	mood       mood
+	fine       time.Time // since when nothing went wrong here
+	queue      []answer  // of the writes to come, before the mood decides
+	release    chan struct{}
+	connection int             // how many there have been
+	busy       map[string]bool // keys of running writes
 
 	arrivals []arrival      // everything ever confirmed or written, in order
 	checked  int            // of arrivals
@@ -75,65 +76,95 @@ func newDestination(w *world, lane int) *destination {
 	}
 }
 
-func (d *destination) Open(context.Context) error  { return nil }
-func (d *destination) Close(context.Context) error { return nil }
+// Open begins a connection; writes of the one before are nobody's any more.
+func (d *destination) Open(context.Context) error {
+	d.w.mu.Lock()
+	defer d.w.mu.Unlock()
+	d.cutOff()
+	return nil
+}
+
+// Close ends the connection, and with it the writes that hang.
+func (d *destination) Close(context.Context) error {
+	d.w.mu.Lock()
+	defer d.w.mu.Unlock()
+	d.cutOff()
+	return nil
+}
+
+// cutOff has running writes end without a word. The caller holds world.mu.
+func (d *destination) cutOff() {
+	d.connection++
+	clear(d.busy)
+	close(d.release)
+	d.release = make(chan struct{})
+}
+
+// A writing is one write under way.
+type writing struct {
+	how        answer
+	wait       time.Duration
+	hang       <-chan struct{} // nil: it does not
+	random     *rand.Rand
+	connection int // the destination's when it began
+}
 
 // Write is one write of the lane, which may take its time.
 func (d *destination) Write(ctx context.Context, batch []message.Record) error {
-	how, wait, hang, random := d.begin(batch)
-	if wait > 0 {
+	x := d.begin(batch)
+	if x.wait > 0 {
 		select {
-		case <-time.After(wait):
+		case <-time.After(x.wait):
 		case <-ctx.Done():
 		}
 	}
-	if hang != nil {
+	if x.hang != nil {
 		select {
-		case <-hang:
+		case <-x.hang:
 		case <-ctx.Done():
-			how = answerLost
+			x.how = answerLost
 		}
 	}
 	d.w.mu.Lock()
 	defer d.w.mu.Unlock()
+	if d.w.off || x.connection != d.connection {
+		return errors.New("connection lost")
+	}
 	for i := range batch {
 		delete(d.busy, string(batch[i].Key))
 	}
-	if d.w.off {
-		return errors.New("no power")
-	}
-	return d.end(batch, how, random)
+	return d.end(batch, x.how, x.random)
 }
 
 // begin notes a write and decides what becomes of it.
-func (d *destination) begin(batch []message.Record) (how answer, wait time.Duration, hang <-chan struct{}, random *rand.Rand) {
+func (d *destination) begin(batch []message.Record) writing {
 	w := d.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	mine := map[string]bool{}
 	for i := range batch {
 		key := string(batch[i].Key)
-		if d.busy[key] && !mine[key] {
+		if d.busy[key] && !mine[key] && !w.off {
 			w.failLocked("C18: two writes of key %s at a time in lane %s", key, lanes[d.lane])
 		}
 		mine[key], d.busy[key] = true, true
 	}
 	w.writes++
-	random = rand.New(rand.NewPCG(w.seed, uint64(w.writes)))
+	x := writing{random: rand.New(rand.NewPCG(w.seed, uint64(w.writes))), connection: d.connection}
 	switch d.mood {
 	case moodDown:
-		how = answerDown
+		x.how = answerDown
 	case moodHanging:
-		hang = d.release
+		x.hang = d.release
 	case moodSlow:
-		wait = time.Duration(10+random.IntN(200)) * time.Millisecond
+		x.wait = time.Duration(10+x.random.IntN(200)) * time.Millisecond
 	case moodFine:
-		wait = time.Duration(random.IntN(3)) * time.Millisecond
+		x.wait = time.Duration(x.random.IntN(3)) * time.Millisecond
 	}
 	if len(d.queue) > 0 && d.mood != moodDown {
-		how, d.queue = d.queue[0], d.queue[1:]
+		x.how, d.queue = d.queue[0], d.queue[1:]
 	}
-	return how, wait, hang, random
+	return x
 }
 
 // end is the destination's answer. The caller holds world.mu.

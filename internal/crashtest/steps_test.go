@@ -138,19 +138,32 @@ func (w *world) cutSoon(s step) {
 	random := s.random()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.syncs = random.IntN(2) == 0
+	if w.off {
+		return
+	}
+	w.syncs, w.killing = random.IntN(2) == 0, random.IntN(5) == 0
 	w.fuse, w.cutting = random.IntN(40), random.Uint64()
 	if w.syncs {
 		w.fuse /= 3
 	}
-	w.note("the power will go at disk operation %d from here, only syncs %t", w.fuse, w.syncs)
+	w.note("the power will go at disk operation %d from here, only syncs %t, kill %t", w.fuse, w.syncs, w.killing)
 }
 
 // cutNow has the power go at this moment, whatever is going on.
 func (w *world) cutNow(s step) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.cutting = s.random().Uint64()
+	if !w.off {
+		w.cutting, w.killing = s.random().Uint64(), false
+	}
+	w.cutLocked()
+}
+
+// killNow has the process end at this moment, and the machine run on.
+func (w *world) killNow(step) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.killing = w.killing || !w.off
 	w.cutLocked()
 }
 

@@ -46,13 +46,15 @@ type world struct {
 	destinations [len(lanes)]*destination
 	auditor      auditor
 	book         letterBook
-	lossy        bool    // the dead letters may have refused some
-	clean        bool    // the life before ended in order
-	faulty       bool    // some operation of the disk may have failed
-	rerun        bool    // a lane was stopped and started in one life
-	full         bool    // the disk is
-	damage       *damage // done before this life
-	damageNext   uint64  // seed of what is done before the next, 0 for nothing
+	lossy        bool                // the dead letters may have refused some
+	clean        bool                // the life before ended in order
+	faulty       bool                // some operation of the disk may have failed
+	unknown      [len(lanes) + 1]int // messages of which nobody knows whether they were counted
+	tight        bool                // the journal may be full
+	rerun        bool                // a lane was stopped and started in one life
+	full         bool                // the disk is
+	damage       *damage             // done before this life
+	damageNext   uint64              // seed of what is done before the next, 0 for nothing
 
 	tally tally
 
@@ -69,19 +71,21 @@ type world struct {
 	photo      *fault.Mem // the disk then
 	fuse       int        // operations of the disk until the power goes, below 0 for never
 	syncs      bool       // only syncs count
+	killing    bool       // the process is killed, and the machine runs on
 	cutting    uint64     // seed of what the disk keeps
 }
 
 // tally is what histories were made of.
 type tally struct {
-	histories, lives, cuts, restarts, operations, damages int
-	messages, records, copies, letters, lost              int
+	histories, lives, cuts, kills, restarts, operations, damages int
+	messages, records, copies, letters, lost                     int
 }
 
 func (t *tally) add(o tally) {
 	t.histories += o.histories
 	t.lives += o.lives
 	t.cuts += o.cuts
+	t.kills += o.kills
 	t.restarts += o.restarts
 	t.operations += o.operations
 	t.damages += o.damages
@@ -190,12 +194,19 @@ func (w *world) beforeOp(op fault.Op) bool {
 	return false
 }
 
-// cutLocked takes the power away: nothing that happens in this life from now
-// on is heard of by anybody. The caller holds mu.
+// cutLocked takes the power away, or kills the process while the machine runs
+// on: nothing that happens in this life from now on is heard of by anybody.
+// The caller holds mu.
 func (w *world) cutLocked() {
-	if !w.off {
-		w.off, w.photo = true, w.mem.Crash(w.cutting)
+	switch {
+	case w.off:
+		return
+	case w.killing:
+		w.photo = w.mem.Clone()
+	default:
+		w.photo = w.mem.Crash(w.cutting)
 	}
+	w.off = true
 }
 
 func (w *world) isOff() bool {
@@ -241,23 +252,30 @@ func (w *world) end() {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.clean {
-		// The disk failed to the end, or the power is gone already.
-		w.cutLocked()
-	}
-	if w.off {
+	switch {
+	case !w.off:
+		w.tally.restarts++
+	case w.killing:
+		w.mem, w.clean = w.photo, false
+		w.tally.kills++
+	default:
 		w.mem, w.clean = w.photo, false
 		w.tally.cuts++
-	} else {
-		w.tally.restarts++
 	}
-	w.off, w.photo, w.fuse = false, nil, -1
+	w.off, w.killing, w.photo, w.fuse = false, false, nil, -1
+}
+
+func (w *world) howItEnded() string {
+	if w.killing {
+		return "THE PROCESS IS KILLED"
+	}
+	return "THE POWER IS GONE"
 }
 
 // recover begins the next life when the power is gone.
 func (w *world) recover() {
 	for w.failed() == nil && w.isOff() {
-		w.note("THE POWER IS GONE")
+		w.note("%s", w.howItEnded())
 		w.disk.Heal()
 		w.end()
 		w.open()

@@ -22,6 +22,45 @@ func (m *Mem) Crash(seed uint64) *Mem {
 	return out
 }
 
+// Clone returns the file system as a process finds it that is started after
+// this one was killed, while the machine ran on: all that was written is
+// there, and no more of it is durable than before. m itself goes on.
+func (m *Mem) Clone() *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := NewMem()
+	kept := map[*inode]*inode{}
+	for name, d := range m.dirs {
+		c := &memDir{live: cloneNames(d.live, kept), durable: cloneNames(d.durable, kept)}
+		for _, change := range d.pending {
+			c.pending = append(c.pending, cloneNames(change, kept))
+		}
+		out.dirs[name] = c
+	}
+	return out
+}
+
+func cloneNames(names map[string]*inode, kept map[*inode]*inode) map[string]*inode {
+	out := make(map[string]*inode, len(names))
+	for name, n := range names {
+		out[name] = n.clone(kept)
+	}
+	return out
+}
+
+// clone copies a file once, whatever names it has; nil stays nil.
+func (n *inode) clone(kept map[*inode]*inode) *inode {
+	if n == nil || kept[n] != nil {
+		return kept[n]
+	}
+	c := &inode{live: slices.Clone(n.live), synced: slices.Clone(n.synced), dirty: make(map[int][][]byte, len(n.dirty))}
+	for s, versions := range n.dirty {
+		c.dirty[s] = slices.Clone(versions)
+	}
+	kept[n] = c
+	return c
+}
+
 // crash draws what one power failure leaves.
 type crash struct {
 	rand *rand.Rand

@@ -263,3 +263,33 @@ func TestOps(t *testing.T) {
 		t.Fatal(d)
 	}
 }
+
+// TestClone: what was written is there, and not more of it durable.
+func TestClone(t *testing.T) {
+	m := fault.NewMem()
+	must(t, m.MkdirAll("/d", 0o700))
+	f := create(t, m, "/d/f", "old")
+	must(t, f.Sync())
+	must(t, m.SyncDir("/d"))
+	_, err := f.WriteAt([]byte("new"), 0)
+	must(t, err)
+	must(t, create(t, m, "/d/g", "x").Sync())
+	must(t, m.Rename("/d/g", "/d/h"))
+	c := m.Clone()
+	_, err = f.WriteAt([]byte("own"), 0)
+	must(t, err)
+	must(t, m.Remove("/d/h"))
+	if content(t, c, "/d/f") != "new" || content(t, c, "/d/h") != "x" || content(t, c, "/d/g") != "-" {
+		t.Errorf("%q %q %q", content(t, c, "/d/f"), content(t, c, "/d/h"), content(t, c, "/d/g"))
+	}
+	seen := map[string]bool{}
+	for seed := range uint64(50) {
+		after := c.Crash(seed)
+		seen[content(t, after, "/d/f")+content(t, after, "/d/g")+content(t, after, "/d/h")] = true
+	}
+	for _, want := range []string{"old--", "new--", "oldx-", "old-x"} {
+		if !seen[want] {
+			t.Errorf("never seen: %s of %v", want, seen)
+		}
+	}
+}

@@ -34,6 +34,7 @@ var house = []room{
 	{folder: "cmd", floor: 5},
 	{folder: "internal/app", floor: 4},
 	{folder: "config", floor: 3},
+	{folder: "internal/inspect", floor: 3},
 	{folder: "internal/factory", floor: 3, only: []string{"broker/packet", "internal/message"}},
 	{folder: "broker", floor: 2},
 	{folder: "rules", floor: 2},

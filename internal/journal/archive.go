@@ -205,6 +205,9 @@ func (a *Archive) walk(s *segment, to uint64, w walker) error {
 // errBeyond ends a walk at the first frame that is not certain.
 var errBeyond = errors.New("not certain")
 
+// Dir returns the folder.
+func (a *Archive) Dir() string { return a.dir }
+
 // ID returns the journal's id.
 func (a *Archive) ID() uint64 { return a.id }
 

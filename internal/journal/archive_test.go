@@ -361,3 +361,12 @@ func TestArchiveRemovedWhileRead(t *testing.T) {
 		t.Fatal(got)
 	}
 }
+
+func payloadOf(t testing.TB, f journal.Frame) string {
+	t.Helper()
+	var m message.Message
+	if err := f.Message(&m); err != nil {
+		t.Fatal(err)
+	}
+	return string(m.Payload)
+}

@@ -25,7 +25,7 @@ type ArchiveReader struct {
 }
 
 // Reader returns a reader of the entries from an offset on. Each segment it
-// enters also shows, once, the state that the segment begins with.
+// enters at its beginning also shows, once, the state that it begins with.
 func (a *Archive) Reader(from uint64) *ArchiveReader {
 	r := &ArchiveReader{a: a, next: max(from, 1), list: a.list}
 	r.toNext()
@@ -126,12 +126,31 @@ func (r *ArchiveReader) enter() (more bool, err error) {
 			return false, err
 		}
 		r.list = r.list[1:]
-		r.s, r.file, r.head = s, f, false
-		r.scan = newScan(f, s, 0, s.end.Load())
+		at, err := r.place(s, f)
+		if err != nil {
+			_ = f.Close()
+			return false, err
+		}
+		r.s, r.file = s, f
+		r.scan = newScan(f, s, at, s.end.Load())
 		r.scan.bad = damageOf(s, r.a.certain, func(d Damage) { r.bad = append(r.bad, d) })
 		return true, nil
 	}
 	return false, nil
+}
+
+// place returns where to begin to read a segment. In the middle of it, its
+// footer says where, and the state at its head is of no interest.
+func (r *ArchiveReader) place(s *segment, f fault.File) (at int64, err error) {
+	r.head = s.base < r.next
+	if !r.head {
+		return 0, nil
+	}
+	x, _, err := readFooter(f, s, s.end.Load())
+	if x == nil || err != nil {
+		return 0, err
+	}
+	return x.position(r.next), nil
 }
 
 // again lists the folder anew after a segment went away. One that goes away

@@ -111,7 +111,7 @@ func (j *Journal) commit(blocks []block) error {
 			// What frees space may be among what cannot be written: cursors say
 			// what was delivered durably, stored or not.
 			w.applied(len(w.unsynced))
-			j.removeSettled()
+			j.removeSure()
 		}
 		if attempt == 0 {
 			j.failed("move unsynced entries to another segment", err)

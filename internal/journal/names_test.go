@@ -87,3 +87,42 @@ func TestTornHeadKeepsTheID(t *testing.T) {
 		must(t, j.Close())
 	}
 }
+
+// What a process wrote whose sync failed, or that was killed before it, is
+// durable once the next one has found it (C4).
+func TestFoundIsDurable(t *testing.T) {
+	for _, killed := range []bool{true, false} {
+		mem := fault.NewMem()
+		in := fault.Inject(mem)
+		j := open(t, in)
+		stored(t, j, text(t, j, "first"))
+		taken := make(chan *fault.Mem, 1)
+		in.Add(&fault.Fault{Err: errIO, When: func(op fault.Op) bool {
+			if op.Kind != fault.Datasync && op.Kind != fault.Rename && op.Kind != fault.Open {
+				return false
+			}
+			select {
+			case taken <- mem.Clone():
+			default:
+			}
+			return true
+		}})
+		offset := text(t, j, "second")
+		next := <-taken
+		_ = j.Close()
+		if !killed {
+			next = mem
+		}
+		back := open(t, next)
+		found := read(t, back, 1)
+		if found[offset] != "second" {
+			t.Fatalf("killed %t: found %v", killed, found)
+		}
+		for seed := range uint64(20) {
+			after := open(t, next.Crash(seed))
+			if got := read(t, after, 1); got[offset] != "second" {
+				t.Errorf("killed %t, seed %d: %v", killed, seed, got)
+			}
+		}
+	}
+}

@@ -258,6 +258,9 @@ type survey struct {
 	bad    []region
 	last   int64 // end of the last valid item
 	body   bool  // there is more than a head
+	// unsynced is where the blocks begin of which none says that those before
+	// it were synced.
+	unsynced int64
 }
 
 type region struct {
@@ -271,8 +274,10 @@ func (r *recovery) survey(f fault.File, s *segment) (survey, error) {
 	var sv survey
 	sc := newScan(f, s, 0, s.end.Load())
 	sc.reuse = true
-	sc.header = func(_ int64, h *blockHeader) {
-		sv.synced = max(sv.synced, h.synced)
+	sc.header = func(at int64, h *blockHeader) {
+		if h.synced > sv.synced {
+			sv.synced, sv.unsynced = h.synced, at
+		}
 		if h.flags&flagHead == 0 {
 			sv.body = true
 			r.high = max(r.high, h.first+uint64(h.count)-1, h.synced)
@@ -291,11 +296,29 @@ func (r *recovery) survey(f fault.File, s *segment) (survey, error) {
 		if run == nil || err != nil {
 			r.high = max(r.high, sc.last)
 			r.newer = r.newer || sc.newer
-			sv.bad = slices.DeleteFunc(sv.bad, func(b region) bool { return b.last+1 >= limit })
-			return sv, err
+			return sv, errors.Join(err, r.void(f, &sv, limit))
 		}
 		sv.last = sc.pos
 	}
+}
+
+// void forgets the bad places that a later segment makes void. What they may
+// have held was given out, too (C2).
+func (r *recovery) void(f fault.File, sv *survey, limit uint64) error {
+	kept := sv.bad[:0]
+	for _, b := range sv.bad {
+		if b.last+1 < limit {
+			kept = append(kept, b)
+			continue
+		}
+		used, err := lastUsed(f, b.from, b.to)
+		if err != nil {
+			return err
+		}
+		r.high = max(r.high, b.last+spanOf(used-b.from))
+	}
+	sv.bad = kept
+	return nil
 }
 
 // tail returns where the torn tail of the last segment begins: at the first
@@ -325,15 +348,35 @@ func (r *recovery) trim(f fault.File, s *segment, sv *survey) (int64, error) {
 		r.span = spanOf(used - cut)
 		r.j.setAside(s, cut, used, r.valid+1, asideTail)
 	}
-	if cut == end {
-		return end, f.Sync() // a process that was killed may not have
+	if cut < end {
+		if err := f.Truncate(cut); err != nil {
+			return 0, err
+		}
+		s.end.Store(cut)
+		s.alloc, s.used = cut, cut
 	}
-	if err := f.Truncate(cut); err != nil {
+	if err := rewrite(f, sv.unsynced, cut); err != nil {
 		return 0, err
 	}
-	s.end.Store(cut)
-	s.alloc, s.used = cut, cut
 	return cut, f.Sync()
+}
+
+// rewrite writes a region again as it reads. A process that was killed, or
+// whose sync failed, left pages that nothing will write any more: a kernel
+// takes them for clean after a failed sync, so that a sync alone proves
+// nothing (C4).
+func rewrite(f fault.File, from, to int64) error {
+	buf := make([]byte, max(0, min(readBytes, to-from)))
+	for at := from; at < to; at += int64(len(buf)) {
+		b := buf[:min(int64(len(buf)), to-at)]
+		if err := readFull(f, b, at); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(b, at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // lastUsed returns the end of the last bytes in [from, end) that are not zero,

@@ -94,25 +94,30 @@ func (c *catalog) stays(s *segment) bool {
 // rewrite replaces a segment, and the small ones before it, by a new
 // generation that has only what somebody needs, at the same offsets (C6).
 func (j *Journal) rewrite(s *segment) error {
-	next := j.Next() // before anything is asked, as in removeSettled
 	d := j.demand()
 	n, err := j.needed(s, d)
 	if err != nil || full(n, s) {
 		return err
 	}
-	if d.refers != nil {
-		// The state was asked as it is now; a crash must not bring it back to
-		// where it refers to what is left out here.
-		if err := j.wait(next - 1); err != nil {
+	if n == 0 && !j.cat.stays(s) {
+		if err := j.certain(d); err != nil {
 			return err
 		}
-	}
-	if n == 0 && !j.cat.stays(s) {
 		j.drop(s)
 		return nil
 	}
 	run, n := j.gather(s, d, n)
 	return j.replace(run, d, n)
+}
+
+// certain returns when what the state outside the journal answered up to now
+// is stored: a crash must not bring it back to where it refers to what it was
+// no longer asked to keep.
+func (j *Journal) certain(d *demand) error {
+	if d.refers == nil {
+		return nil
+	}
+	return j.wait(j.Next() - 1)
 }
 
 // gather returns the segment, of which n bytes are needed, and those before it
@@ -164,7 +169,7 @@ func (j *Journal) replace(run []*segment, d *demand, n int64) error {
 	}
 	aside := filepath.Join(j.dir, asideName)
 	defer j.cat.setAside(0)
-	if err := r.write(aside, run, d); err != nil {
+	if err := errors.Join(r.write(aside, run, d), j.certain(d)); err != nil {
 		return errors.Join(err, ignoreGone(j.fs.Remove(aside)))
 	}
 	j.cat.setNaming(r.s.name())

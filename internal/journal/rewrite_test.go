@@ -187,8 +187,8 @@ func TestRewriteWhileRead(t *testing.T) {
 		}
 	}
 	awaitRoom(t, j, 2, journal.Cursor{Low: j.Stored() + 1, Rules: []uint32{8}}, 6)
-	if n := len(files(t, mem, ".seg")); n > j.Stats().Segments {
-		t.Errorf("%d files of %d segments", n, j.Stats().Segments)
+	for len(files(t, mem, ".seg")) > j.Stats().Segments { // the last of the old ones are on their way out
+		rest()
 	}
 	if d := cmp.Diff(want, readOwed(t, j, 7)); d != "" {
 		t.Error(d)

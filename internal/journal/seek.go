@@ -8,6 +8,8 @@ import (
 	"math"
 	"os"
 	"time"
+
+	"github.com/penstock/penstock/internal/fault"
 )
 
 // seekBytes is the piece of a segment that is read from its beginning; larger
@@ -22,10 +24,10 @@ const seekBytes = 256 << 10
 func (j *Journal) Seek(t time.Time) (offset uint64) {
 	ms := wholeMillis(t)
 	stored := j.stored.Load()
-	bases := j.cat.bases()
-	find := func(i int) (uint64, error) { return j.seekIn(bases[i], ms) }
-	first := func(i int) (int64, bool, error) { return j.firstTime(bases[i]) }
-	offset, err := seekList(len(bases), ms, first, find)
+	list := j.cat.begins()
+	find := func(i int) (uint64, error) { return j.seekIn(list[i].base, ms) }
+	first := func(i int) (int64, bool, error) { return list[i].time, list[i].ok, nil }
+	offset, err := seekList(len(list), ms, first, find)
 	if err != nil {
 		j.log.Warn("seek in the journal", slog.Uint64("offset", offset), slog.Any("err", err))
 	}
@@ -38,15 +40,20 @@ func (a *Archive) Seek(t time.Time) (offset uint64) {
 	ms, list := wholeMillis(t), a.list
 	find := func(i int) (offset uint64, err error) {
 		offset = none
-		err = a.within(list[i], func(f io.ReaderAt) error {
+		err = a.within(list[i], func(f fault.File) error {
 			offset, err = seekSegment(f, list[i], ms)
 			return err
 		})
 		return offset, err
 	}
 	first := func(i int) (at int64, ok bool, err error) {
-		err = a.within(list[i], func(f io.ReaderAt) error {
-			at, ok, err = firstTime(f, list[i], 0, list[i].end.Load())
+		err = a.within(list[i], func(f fault.File) error {
+			size := list[i].end.Load()
+			if x, _, err := readFooter(f, list[i], size); x != nil || err != nil {
+				at, ok = x.begins()
+				return err
+			}
+			at, ok, err = firstTime(f, list[i], 0, size)
 			return err
 		})
 		return at, ok, err
@@ -57,7 +64,7 @@ func (a *Archive) Seek(t time.Time) (offset uint64) {
 
 // within has read called with a segment's file, unless it was removed
 // meanwhile.
-func (a *Archive) within(s *segment, read func(f io.ReaderAt) error) error {
+func (a *Archive) within(s *segment, read func(f fault.File) error) error {
 	f, err := a.fs.OpenFile(s.path, os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -67,6 +74,14 @@ func (a *Archive) within(s *segment, read func(f io.ReaderAt) error) error {
 	}
 	defer f.Close()
 	return read(f)
+}
+
+// begins returns the time of a segment's first message, if it has one.
+func (x *facts) begins() (ms int64, ok bool) {
+	if x == nil || x.count == 0 {
+		return 0, false
+	}
+	return x.from, true
 }
 
 // wholeMillis is t in the unit of the log, rounded up.
@@ -113,15 +128,23 @@ func seekList(n int, ms int64, first func(int) (int64, bool, error), find func(i
 // none is above all offsets.
 const none = math.MaxUint64
 
-// bases returns the base of every segment, in order.
-func (c *catalog) bases() []uint64 {
+// beginning is where a segment begins and the time of its first message, if
+// it has one.
+type beginning struct {
+	base uint64
+	time int64
+	ok   bool
+}
+
+// begins returns the beginnings of all segments, in order.
+func (c *catalog) begins() []beginning {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	bases := make([]uint64, len(c.list))
+	list := make([]beginning, len(c.list))
 	for i, s := range c.list {
-		bases[i] = s.base
+		list[i] = beginning{s.base, s.facts.from, s.facts.count > 0}
 	}
-	return bases
+	return list
 }
 
 // seekIn looks for the first message at or after a time in the segment of a
@@ -133,16 +156,6 @@ func (j *Journal) seekIn(base uint64, ms int64) (offset uint64, err error) {
 	}
 	defer func() { _ = j.release(s) }() // it was only read
 	return seekSegment(s.file, s, ms)
-}
-
-// firstTime returns the time of the first message in the segment of a base.
-func (j *Journal) firstTime(base uint64) (ms int64, ok bool, err error) {
-	s, _, err := j.cat.find(base)
-	if s == nil || err != nil {
-		return 0, false, err
-	}
-	defer func() { _ = j.release(s) }() // it was only read
-	return firstTime(s.file, s, 0, s.end.Load())
 }
 
 // seekSegment returns the offset of the first message of a segment at or after

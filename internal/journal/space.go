@@ -7,13 +7,24 @@ import (
 )
 
 // removeSettled removes the sealed segments of which nobody is owed anything,
-// or marks them as kept for replay. It belongs to the keeper, and to the
-// committer that finds no room.
-func (j *Journal) removeSettled() {
-	next := j.Next() // before anything is asked: what refers decides on entries up to here
-	d, since := j.demand(), j.keepSince()
+// or marks them as kept for replay. It belongs to the keeper.
+func (j *Journal) removeSettled() { j.remove(j.demand()) }
+
+// removeSure is removeSettled for the committer that finds no room. It does
+// not ask the state outside the journal, which may hold a lock while it
+// appends, and so wait for the committer: whatever it may need stays.
+func (j *Journal) removeSure() {
+	d := j.demand()
+	if d.refers != nil {
+		d.refers = func(uint64) bool { return true }
+	}
+	j.remove(d)
+}
+
+func (j *Journal) remove(d *demand) {
+	since := j.keepSince()
 	for _, s := range j.cat.sealed() {
-		if !j.settled(s, d, next) {
+		if !j.settled(s, d) {
 			continue
 		}
 		if s.facts.to >= since {
@@ -33,11 +44,11 @@ func (j *Journal) keepSince() int64 {
 	return j.clock().Add(-j.keep).UnixMilli()
 }
 
-// settled reports whether nobody is owed anything in a sealed segment. What
-// the state refers to is asked of its present, so that what it says no longer
-// counts before all that was appended until then is stored: next is the offset
-// after that.
-func (j *Journal) settled(s *segment, d *demand, next uint64) bool {
+// settled reports whether nobody is owed anything in a sealed segment. The
+// state outside the journal answers as of its present, which a crash may undo:
+// what it no longer refers to counts only when all that was appended before it
+// said so is stored.
+func (j *Journal) settled(s *segment, d *demand) bool {
 	if d.owes(s.facts) {
 		j.cat.clear(s, 0)
 		return false
@@ -45,7 +56,7 @@ func (j *Journal) settled(s *segment, d *demand, next uint64) bool {
 	if d.refers == nil || len(s.facts.states) == 0 {
 		return true
 	}
-	return j.stored.Load()+1 >= j.cat.clear(s, next)
+	return j.stored.Load()+1 >= j.cat.clear(s, j.Next())
 }
 
 // drop takes a segment out of the log, and its file out of the folder when no

@@ -50,6 +50,8 @@ const (
 	SegmentSealed SegmentState = "sealed" // nothing is added to it any more
 	SegmentActive SegmentState = "active" // the newest, being written or left by a crash
 	SegmentVoid   SegmentState = "void"   // all that is in it was moved to another one (C4)
+	// SegmentRewritten is sealed, and left out what nobody was owed (C6).
+	SegmentRewritten SegmentState = "rewritten"
 )
 
 // A SegmentInfo describes one segment of an archive.
@@ -109,6 +111,8 @@ func (a *Archive) info(s *segment, last bool) (SegmentInfo, error) {
 		in.info.State = SegmentActive
 	case s.limit.Load() <= s.base:
 		in.info.State = SegmentVoid
+	case s.generation > 0:
+		in.info.State = SegmentRewritten
 	}
 	err := a.walk(s, a.certain, walker{frame: in.frame, bad: func(d Damage) { in.info.Damage = append(in.info.Damage, d) }})
 	return in.info, err

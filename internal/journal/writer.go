@@ -145,7 +145,7 @@ func (w *writer) settle() {
 func (w *writer) applied(n int) {
 	for i := range w.unsynced[:n] {
 		if b := &w.unsynced[i]; b.state {
-			w.j.apply(b.bytes())
+			w.j.apply(b.bytes()[blockHead:]) // whose header may not be written yet
 		}
 	}
 }

@@ -118,12 +118,15 @@ func repair(file fault.File) (size, cut int64, err error) {
 		return 0, 0, err
 	}
 	size, err = endOfLines(file, info.Size())
-	if err != nil || size == info.Size() {
-		return size, 0, err
+	if err != nil {
+		return 0, 0, err
 	}
-	if err := file.Truncate(size); err != nil {
-		return 0, 0, fmt.Errorf("cut incomplete last line: %w", err)
+	if size < info.Size() {
+		if err := file.Truncate(size); err != nil {
+			return 0, 0, fmt.Errorf("cut incomplete last line: %w", err)
+		}
 	}
+	// Lines of a process that was killed may be there without being durable.
 	return size, info.Size() - size, file.Sync()
 }
 

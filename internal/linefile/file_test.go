@@ -226,3 +226,28 @@ func TestCrashKeepsWhatWasConfirmed(t *testing.T) {
 		}
 	}
 }
+
+// A line that a killed process wrote and never synced is durable once the file
+// was opened: whoever finds it may count on it.
+func TestOpenMakesLinesDurable(t *testing.T) {
+	m := fault.NewMem()
+	if err := m.MkdirAll("/d", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f := open(t, "/d/out", linefile.Options{FS: m})
+	add(t, f, "a\n")
+	raw, err := m.OpenFile("/d/out", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := raw.WriteAt([]byte("b\n"), 2); err != nil {
+		t.Fatal(err)
+	}
+	killed := m.Clone()
+	open(t, "/d/out", linefile.Options{FS: killed})
+	for seed := range uint64(20) {
+		if got := open(t, "/d/out", linefile.Options{FS: killed.Crash(seed)}).Size(); got != 4 {
+			t.Fatalf("seed %d: %d bytes are left, want 4", seed, got)
+		}
+	}
+}

@@ -15,6 +15,7 @@ type group struct {
 type groups struct {
 	list  []group
 	index map[groupKey]uint32
+	names names
 }
 
 type groupKey struct {
@@ -28,9 +29,6 @@ func (s *groups) number(h *head) uint32 {
 	n, ok := s.index[key]
 	if ok {
 		return n
-	}
-	if s.index == nil {
-		s.index = make(map[groupKey]uint32)
 	}
 	n = uint32(len(s.list))
 	s.index[key] = n

@@ -65,30 +65,54 @@ type head struct {
 	Kind Kind   `json:"kind"`
 	Rule string `json:"rule"`
 	Sink string `json:"sink"`
-	ID   string `json:"id"`
+
+	id []byte // valid as long as the line
+}
+
+// names keeps the texts that most lines share, so that reading a line makes
+// none of them anew.
+type names map[string]string
+
+// maxNames bounds them: there are as many as rules and sinks.
+const maxNames = 1 << 16
+
+func (n names) of(b []byte) string {
+	if text, ok := n[string(b)]; ok {
+		return text
+	}
+	text := string(b)
+	if len(n) < maxNames {
+		n[text] = text
+	}
+	return text
 }
 
 // parseHead reads the head of an intact line, which begins with it, so that
 // opening does not decode whole letters.
-func parseHead(line []byte) (h head, err error) {
+func parseHead(line []byte, known names) (h head, err error) {
 	p := headParser{rest: line, ok: true}
 	p.skip(`{"seq":`)
 	h.Seq = p.number()
 	p.skip(`,"kind":`)
-	h.Kind = Kind(p.text())
+	h.Kind = Kind(known.of(p.text()))
 	p.skip(`,"rule":`)
-	h.Rule = p.text()
+	h.Rule = known.of(p.text())
 	p.skip(`,"sink":`)
-	h.Sink = p.text()
+	h.Sink = known.of(p.text())
 	p.skip(`,"id":`)
-	h.ID = p.text()
+	h.id = p.text()
 	if p.ok {
 		return h, nil
 	}
-	h = head{}
-	if err := json.Unmarshal(line, &h); err != nil {
-		return h, fmt.Errorf("decode dead letter: %w", err)
+	var whole struct {
+		head
+		ID string `json:"id"`
 	}
+	if err := json.Unmarshal(line, &whole); err != nil {
+		return head{}, fmt.Errorf("decode dead letter: %w", err)
+	}
+	h = whole.head
+	h.id = []byte(whole.ID)
 	return h, nil
 }
 
@@ -115,17 +139,17 @@ func (p *headParser) number() uint64 {
 	return v
 }
 
-func (p *headParser) text() string {
+func (p *headParser) text() []byte {
 	if !p.ok || len(p.rest) == 0 || p.rest[0] != '"' {
 		p.ok = false
-		return ""
+		return nil
 	}
 	n := bytes.IndexAny(p.rest[1:], `"\`)
 	if n < 0 || p.rest[1+n] == '\\' {
 		p.ok = false
-		return ""
+		return nil
 	}
-	text := string(p.rest[1 : 1+n])
+	text := p.rest[1 : 1+n]
 	p.rest = p.rest[n+2:]
 	return text
 }

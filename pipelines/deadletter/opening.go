@@ -32,7 +32,6 @@ func (o *opening) run() error {
 			o.scan(g)
 		}
 	}
-	s.recent.settle()
 	s.next = max(s.parts.next(), o.marked)
 	if err := o.mend(); err != nil {
 		return err

@@ -45,7 +45,7 @@ type parts struct {
 }
 
 func newParts(dir string, refused, ruleErrors int64) *parts {
-	p := &parts{}
+	p := &parts{groups: groups{index: make(map[groupKey]uint32), names: make(names)}}
 	p.refused = part{name: refusedName, dir: dir, bound: refused, groups: &p.groups}
 	p.ruleErrors = part{name: ruleErrorsName, dir: dir, bound: ruleErrors, groups: &p.groups}
 	return p

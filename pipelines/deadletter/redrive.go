@@ -260,7 +260,7 @@ func (r *redrive) send(ctx context.Context) error {
 		r.judge(r.letters[i], outcomes[begin:end])
 		begin = end
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil {
 		return fmt.Errorf("redrive to %s: %w", r.sink, err)
 	}
 	return nil

@@ -71,13 +71,13 @@ func (s *scan) letters(file fault.File, size int64) error {
 
 // letter enters an intact line.
 func (s *scan) letter(line []byte, at, size int64) bool {
-	h, err := parseHead(line)
+	h, err := parseHead(line, s.segment.part.groups.names)
 	g := s.segment
 	if err != nil || h.Seq <= g.last() || h.Seq-g.first >= 1<<32 {
 		return false
 	}
 	g.add(h.Seq, at, size, g.part.groups.number(&h))
-	s.recent.note(h.ID, h.Seq)
+	s.recent.note(h.id, h.Seq)
 	s.good = at + size
 	return true
 }
@@ -119,7 +119,7 @@ func (s *scan) changes(file fault.File, size int64) error {
 
 func (s *scan) change(line []byte, at span) bool {
 	if !bytes.HasPrefix(line, removalStart) {
-		h, err := parseHead(line)
+		h, err := parseHead(line, s.segment.part.groups.names)
 		if i, ok := s.segment.find(h.Seq); ok {
 			s.segment.update(i, at)
 		}

@@ -124,7 +124,8 @@ var errClosed = fmt.Errorf("dead letters: %w", os.ErrClosed)
 // Append adds letters of one part (rule errors, or the other kinds), as many
 // as there is room for, and returns once they are durable; it numbers them.
 // Those from index n on are not in the store when err is not nil. A letter
-// that was there before a crash is not added twice.
+// that is there already, since its lane ended before its cursor covered it, is
+// not added twice.
 func (s *Store) Append(letters []Letter) (n int, err error) {
 	s.take()
 	defer s.free()
@@ -155,7 +156,7 @@ type addition struct {
 	store   *Store
 	part    *part
 	letters []Letter
-	lines   []int // where each letter's line ends in the buffer, 0 for one that was there before
+	lines   []int // where each letter's line ends in the buffer, 0 for one that is there already
 	end     int   // of the buffer
 }
 
@@ -189,8 +190,8 @@ func (a *addition) encode() error {
 	return nil
 }
 
-// wasThere reports whether the letter was added before a crash of its lane,
-// and takes over its number.
+// wasThere reports whether the letter is there already, and takes over its
+// number.
 func (s *Store) wasThere(l *Letter) bool {
 	seq, ok := s.recent.find(l.ID)
 	if !ok {
@@ -228,6 +229,7 @@ func (a *addition) write() error {
 		g.add(l.Seq, at+int64(begin), int64(end-begin), number)
 		begin = end
 		s.next = l.Seq + 1
+		s.recent.note([]byte(l.ID), l.Seq)
 	}
 	g.size = at + int64(a.end)
 	s.announce()
