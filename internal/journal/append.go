@@ -148,6 +148,7 @@ func (j *Journal) fill(need int64) {
 	if j.room == nil {
 		j.room = make(chan struct{})
 		j.fullSince = j.clock()
+		j.kickTidy()
 	}
 	j.roomNeed = max(j.roomNeed, need)
 }

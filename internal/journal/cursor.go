@@ -71,7 +71,7 @@ const (
 	secSettled  = 3 // uvarints: gap before the range, its length - 1
 	secCounters = 4
 	secFedBy    = 5 // 4 bytes each: the lane's rules; empty but there: none
-	secDropped  = 6 // uvarint length of the reason, reason, ranges as in secSettled
+	secDropped  = 6 // uvarint length of a reason, the reason, ranges as in secSettled
 )
 
 func appendCursor(b []byte, lane uint32, c *Cursor) []byte {
@@ -133,22 +133,14 @@ func decodeCursor(b []byte) (lane uint32, c Cursor, err error) {
 			return 0, c, errMalformed
 		}
 		switch {
-		case k == secFedBy && len(body)%4 == 0:
-			c.Rules = decodeNumbers(body)
-		case k == secDropped:
-			d, err := decodeDrop(body)
-			if err != nil {
-				return 0, c, err
-			}
-			c.Dropped = append(c.Dropped, d)
 		case k == secLane && len(body) == 4:
 			lane = le.Uint32(body)
-		case k == secLow && len(body) == 8:
-			c.Low = le.Uint64(body)
 		case k == secSettled:
 			ranges = body
-		case k == secCounters:
-			c.Counters = append([]byte{}, body...)
+		default:
+			if err := c.set(k, body); err != nil {
+				return 0, c, err
+			}
 		}
 		b = rest
 	}
@@ -157,6 +149,25 @@ func decodeCursor(b []byte) (lane uint32, c Cursor, err error) {
 	}
 	c.Settled, err = decodeRanges(ranges, c.Low)
 	return lane, c, err
+}
+
+// set takes in one section that needs no other.
+func (c *Cursor) set(k byte, body []byte) error {
+	switch {
+	case k == secLow && len(body) == 8:
+		c.Low = le.Uint64(body)
+	case k == secCounters:
+		c.Counters = append([]byte{}, body...)
+	case k == secFedBy && len(body)%4 == 0:
+		c.Rules = decodeNumbers(body)
+	case k == secDropped:
+		d, err := decodeDrop(body)
+		if err != nil {
+			return err
+		}
+		c.Dropped = append(c.Dropped, d)
+	}
+	return nil
 }
 
 // decodeNumbers reads numbers of 4 bytes each; none is not nil.

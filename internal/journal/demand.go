@@ -164,27 +164,40 @@ func (d *demand) bytes(x *facts) int64 {
 	if !d.owes(x) {
 		return 0
 	}
-	open := d.opened(x)
-	all := d.needs <= x.high
-	n := int64(0)
-	for i := range x.groups {
-		g := &x.groups[i]
-		if all || d.none && g.rules != "" || slices.ContainsFunc(open, func(l *claim) bool { return l.feeds(g.rules) }) {
-			n += g.bytes
-		}
-	}
-	if all || d.none || len(open) > 0 {
-		n += x.other.bytes
-	}
 	if x.unlisted && d.refers != nil {
 		return x.bytes
 	}
+	return min(d.messages(x)+d.states(x), x.bytes)
+}
+
+// messages is an upper bound of what the messages take that a lane or a
+// checkpoint is owed.
+func (d *demand) messages(x *facts) (n int64) {
+	open := d.opened(x)
+	if d.needs <= x.high {
+		return x.bytes
+	}
+	for i := range x.groups {
+		g := &x.groups[i]
+		if d.none && g.rules != "" || slices.ContainsFunc(open, func(l *claim) bool { return l.feeds(g.rules) }) {
+			n += g.bytes
+		}
+	}
+	if d.none || len(open) > 0 {
+		n += x.other.bytes
+	}
+	return n
+}
+
+// states is what the listed frames take that the state outside the journal
+// needs.
+func (d *demand) states(x *facts) (n int64) {
 	for _, m := range x.states {
 		if d.mark(m) {
 			n += int64(m.size)
 		}
 	}
-	return min(n, x.bytes)
+	return n
 }
 
 // opened is the lanes that have not settled all of the segment.

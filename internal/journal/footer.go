@@ -113,16 +113,13 @@ func decodeFacts(b []byte) (*facts, error) {
 func (x *facts) set(k byte, body []byte) (ok bool) {
 	switch k {
 	case secMessages:
-		if len(body) < 40 {
-			return false
-		}
-		x.count, x.first, x.last = int64(le.Uint64(body)), le.Uint64(body[8:]), le.Uint64(body[16:])
-		x.from, x.to = int64(le.Uint64(body[24:])), int64(le.Uint64(body[32:]))
+		var count, from, to uint64
+		ok = numbers(body, &count, &x.first, &x.last, &from, &to)
+		x.count, x.from, x.to = int64(count), int64(from), int64(to)
 	case secFrames:
-		if len(body) < 16 {
-			return false
-		}
-		x.bytes, x.high = int64(le.Uint64(body)), le.Uint64(body[8:])
+		var n uint64
+		ok = numbers(body, &n, &x.high)
+		x.bytes = int64(n)
 	case secGroup:
 		g, rest, ok := decodeGroup(body)
 		g.rules = string(rest)
@@ -130,20 +127,29 @@ func (x *facts) set(k byte, body []byte) (ok bool) {
 		return ok && len(rest)%4 == 0
 	case secOther:
 		x.other, _, ok = decodeGroup(body)
-		return ok
 	case secStateful:
-		if len(body) < 16 {
-			return false
-		}
-		x.stateful, x.newest = int64(le.Uint64(body)), le.Uint64(body[8:])
+		var n uint64
+		ok = numbers(body, &n, &x.newest)
+		x.stateful = int64(n)
 	case secStates:
 		x.states, ok = decodeStates(body)
-		return ok
 	case secUnlisted:
-		x.unlisted = true
+		x.unlisted, ok = true, true
 	case secIndex:
 		x.index, ok = decodeIndex(body)
-		return ok
+	default:
+		ok = true // of a later version
+	}
+	return ok
+}
+
+// numbers reads numbers of 8 bytes each.
+func numbers(b []byte, to ...*uint64) bool {
+	if len(b) < 8*len(to) {
+		return false
+	}
+	for i, v := range to {
+		*v = le.Uint64(b[8*i:])
 	}
 	return true
 }
@@ -190,19 +196,12 @@ func uvarints(b []byte, v []uint64) (rest []byte, ok bool) {
 }
 
 // readFooter returns what the footer of a segment of that size says; nil when
-// it has none that is sound. newer: a later version wrote it.
+// it has none that is sound, which then has to be read. newer: a later version
+// wrote it.
 func readFooter(f fault.File, s *segment, size int64) (x *facts, newer bool, err error) {
-	var b [blockHead]byte
-	if size < 2*blockHead {
-		return nil, false, nil
-	}
-	if err := readFull(f, b[:], size-blockHead); err != nil {
-		return nil, false, err
-	}
-	h, newer, ok := parseBlock(b[:], s.id)
-	length := int64(h.footer)
-	if !ok || newer || h.flags&flagFooter == 0 || length < blockHead+frameHead || length > size-blockHead {
-		return nil, ok && newer, nil
+	length, newer, err := footerLength(f, s, size)
+	if length == 0 || newer || err != nil {
+		return nil, newer, err
 	}
 	block := make([]byte, length)
 	if err := readFull(f, block, size-blockHead-length); err != nil {
@@ -221,7 +220,28 @@ func readFooter(f fault.File, s *segment, size int64) (x *facts, newer bool, err
 	}
 	x, err = decodeFacts(frame[frameHead:])
 	if err != nil {
-		return nil, false, nil //nolint:nilerr // a footer that makes no sense is as good as none: the segment is read
+		return nil, false, nil //nolint:nilerr // a footer that makes no sense is as good as none
 	}
 	return x, false, nil
+}
+
+// footerLength reads the last block of a segment, which says how long the
+// footer before it is; 0: there is none.
+func footerLength(f fault.File, s *segment, size int64) (length int64, newer bool, err error) {
+	if size < 2*blockHead {
+		return 0, false, nil
+	}
+	var b [blockHead]byte
+	if err := readFull(f, b[:], size-blockHead); err != nil {
+		return 0, false, err
+	}
+	h, newer, ok := parseBlock(b[:], s.id)
+	if !ok || h.flags&flagFooter == 0 {
+		return 0, false, nil
+	}
+	length = int64(h.footer)
+	if length < blockHead+frameHead || length > size-blockHead {
+		return 0, newer, nil
+	}
+	return length, newer, nil
 }

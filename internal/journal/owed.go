@@ -108,9 +108,13 @@ func (j *Journal) each(s *segment, f func(b []byte) error) error {
 	}
 	sc := newScan(s.file, s, 0, s.end.Load())
 	sc.reuse = true
-	sc.bad = func(from, to int64, last uint64, _ *item) { j.setAside(s, from, to, last+1, asideDamage) }
+	var damaged error
+	sc.bad = func(from, to int64, last uint64, _ *item) {
+		j.setAside(s, from, to, last+1, asideDamage)
+		damaged = errDamaged
+	}
 	err := sc.walk(func(_ int64, b []byte) error { return f(b) })
-	return errors.Join(err, j.release(s))
+	return errors.Join(err, damaged, j.release(s))
 }
 
 // enter opens a segment that is in the log.
@@ -123,5 +127,9 @@ func (c *catalog) enter(s *segment) error {
 	return c.open(s)
 }
 
-// errGone is for those who come for a segment that has left.
-var errGone = errors.New("the segment has left the log")
+var (
+	// errGone is for those who come for a segment that has left.
+	errGone = errors.New("the segment has left the log")
+	// errDamaged says that not all of a segment could be read.
+	errDamaged = errors.New("the segment is damaged")
+)

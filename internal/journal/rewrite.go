@@ -39,7 +39,11 @@ func (j *Journal) rewriteDue() {
 		if !pressed && s.facts.to >= since || !j.mayPay(s, pressed) {
 			continue
 		}
-		if err := j.rewrite(s); err != nil && !errors.Is(err, errGone) {
+		err := j.rewrite(s)
+		switch {
+		case err == nil, errors.Is(err, errGone), errors.Is(err, ErrClosed):
+		case errors.Is(err, errDamaged): // it stays as it is, with what is bad in it (I4)
+		default:
 			j.failed("rewrite a segment", err)
 		}
 	}

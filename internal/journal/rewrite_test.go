@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -142,12 +143,12 @@ func thinned(t testing.TB, fs fault.FS) (j *journal.Journal, want map[uint64]str
 // meanwhile see every message once; the old files go when they are through.
 func TestRewriteWhileRead(t *testing.T) {
 	mem := fault.NewMem()
-	j, want, rest := thinned(t, mem)
+	j, want, _ := thinned(t, mem)
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
 	j = openWith(t, small(mem)) // so that readers have to read files
-	rest = func() {
+	rest := func() {
 		settle(t, j, laneOf(t, j, "live"), journal.Cursor{Low: j.Stored() + 1, Rules: []uint32{8}})
 	}
 	var readers []*journal.Reader
@@ -278,5 +279,29 @@ func TestRewriteFails(t *testing.T) {
 				t.Error("a file was left behind")
 			}
 		})
+	}
+}
+
+// TestDamagedStays: a damaged segment is not written anew (I4).
+func TestDamagedStays(t *testing.T) {
+	mem := fault.NewMem()
+	j, _, _ := thinned(t, mem)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := files(t, mem, ".seg")[1]
+	flip(t, mem, name, 5000, 3)
+	before := content(t, mem, name)
+	j = openWith(t, small(mem))
+	done := journal.Cursor{Low: j.Stored() + 1, Rules: []uint32{8}}
+	for j.Stats().Rewritten < 3 {
+		settle(t, j, 2, done)
+		j.Tidy()
+	}
+	if !bytes.Equal(before, content(t, mem, name)) {
+		t.Error("the file changed")
+	}
+	if s := j.Stats(); s.Damaged != 1 {
+		t.Errorf("%+v", s)
 	}
 }

@@ -92,6 +92,7 @@ func (s *state) apply(f []byte) error {
 		return s.applySnapshot(f)
 	case kindTick:
 		return s.applyTick(f)
+	case kindChange, kindFooter:
 	}
 	return nil
 }
