@@ -275,6 +275,9 @@ func TestRewriteFails(t *testing.T) {
 			if d := cmp.Diff(want, readOwed(t, j, 7)); d != "" {
 				t.Error(d)
 			}
+			if err := j.Close(); err != nil { // and with it any rewriting that goes on
+				t.Fatal(err)
+			}
 			if n := len(files(t, mem, ".aside")); n > 0 {
 				t.Error("a file was left behind")
 			}
