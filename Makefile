@@ -11,6 +11,8 @@ FUZZTIME  ?= 30s
 BENCH     ?= .
 BENCHTIME ?= 1s
 IMAGE     ?= penstock
+CUTS      ?= 10000
+CHAOS     ?= 10m
 
 GOFUMPT_VERSION      := v0.12.0
 GOLANGCI_LINT_VERSION := v2.15.0
@@ -21,7 +23,7 @@ OTHERS := darwin/amd64 darwin/arm64 windows/amd64 linux/arm64 linux/arm
 # What packs bits or counts atomically, and so may differ from machine to machine.
 PORTABLE := ./broker/packet/... ./broker/topic/... ./broker/session/... ./internal/journal/... ./rules/...
 
-.PHONY: help run demo build test check bench fuzz rewrite kafka kafka-stop image deps \
+.PHONY: help run demo build test check crash crash-selftest bench fuzz rewrite kafka kafka-stop image deps \
         format vet lint race cross portable
 
 help: ## this list
@@ -68,6 +70,13 @@ portable:
 	@CGO_ENABLED=0 GOARCH=arm64 $(GO) test -short -count=1 -timeout 20m -exec qemu-aarch64-static $(PORTABLE)
 	@echo "tests as arm, version 7"
 	@CGO_ENABLED=0 GOARCH=arm GOARM=7 $(GO) test -short -count=1 -timeout 20m -exec qemu-arm-static $(PORTABLE)
+
+crash: deps ## 10,000 simulated power cuts, then Penstock and Kafka killed for CHAOS=10m
+	@$(GO) test -count=1 -timeout 60m ./internal/crashtest -run '^TestPowerCuts$$' -cuts $(CUTS) -v
+	@$(GO) test -count=1 -timeout 60m ./cmd/penstock -run '^(TestChaos|TestFullDisk)$$' -chaos $(CHAOS) -v
+
+crash-selftest: ## plant faults one at a time; the model of make crash must find each
+	@$(GO) test -count=1 -timeout 60m ./internal/crashtest -run '^TestPlantedFaults' -selftest -v
 
 bench: deps ## every benchmark once; BENCH=regexp chooses, BENCHTIME=1s each
 	@$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 60m -p 1 ./... | grep -v 'no test files'

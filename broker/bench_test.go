@@ -18,6 +18,7 @@ import (
 	"github.com/penstock/penstock/broker"
 	"github.com/penstock/penstock/broker/packet"
 	"github.com/penstock/penstock/internal/journal"
+	"github.com/penstock/penstock/internal/message"
 )
 
 // load is a raw client that costs little beside the server.
@@ -275,6 +276,24 @@ func BenchmarkStoredQoS1(b *testing.B) {
 			flow(b, broker.Options{Intake: wantAll{j}}, 1, publishers, 0)
 		})
 	}
+}
+
+// Every message is acknowledged once it is synced and its outcome is known,
+// which here it is at once: what the second wait costs.
+func BenchmarkDeliveredQoS1(b *testing.B) {
+	j, err := journal.Open(journal.Options{Dir: b.TempDir(), MaxBytes: 8 << 30})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = j.Close() })
+	flow(b, broker.Options{Intake: wantDelivered{wantAll{j}}}, 1, 10, 0)
+}
+
+// wantDelivered is wantAll with a rule that says delivered.
+type wantDelivered struct{ wantAll }
+
+func (wantDelivered) Want(_ string, dst []uint32) (rules []uint32, ack message.Ack, record bool) {
+	return append(dst, 1), message.Ack{Level: message.AckDelivered}, false
 }
 
 func newReader(nc net.Conn) *bufio.Reader { return bufio.NewReaderSize(nc, 32<<10) }

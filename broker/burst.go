@@ -31,9 +31,9 @@ type burst struct {
 	rules  uint64 // generation of the rules in the routes
 
 	pubs     []inPublish
-	wanted   int // of pubs, for the journal
-	awaits   int // of those, with an acknowledgement that waits for delivery
-	unacked  int // QoS 1 and 2 messages of the client without an acknowledgement
+	wanted   int  // of pubs, for the journal
+	awaits   int  // of those, with an acknowledgement that waits for delivery
+	unacked  int  // QoS 1 and 2 messages of the client without an acknowledgement
 	unroomy  bool // something was refused for want of room
 	acks     []subAck
 	waits    int    // acknowledgements of the client that wait for the journal

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,10 +14,17 @@ import (
 )
 
 // outage is a destination that can be taken away.
-type outage struct{ down bool }
+type outage struct{ down atomic.Bool }
+
+// newOutage returns one that has begun.
+func newOutage() *outage {
+	o := &outage{}
+	o.down.Store(true)
+	return o
+}
 
 func (o *outage) answer(context.Context, []message.Record) error {
-	if o.down {
+	if o.down.Load() {
 		return &bridges.Unavailable{Err: errors.New("down")}
 	}
 	return nil
@@ -24,7 +32,7 @@ func (o *outage) answer(context.Context, []message.Record) error {
 
 // The backlog is exactly what is appended and not settled, whatever became of it.
 func TestBacklogIsExact(t *testing.T) {
-	var o outage
+	o := &outage{}
 	sink := &shardedSink{shard: byTopic}
 	sink.answer = o.answer
 	run(t, sink, func(r *rig) {
@@ -36,14 +44,14 @@ func TestBacklogIsExact(t *testing.T) {
 		r.journal.publish("a", "other", 2)
 		pass(time.Second)
 		want(t, "all settled", r.owed(), [2]int64{})
-		o.down = true
+		o.down.Store(true)
 		for range 20_000 { // more than a lane reads ahead
 			r.journal.publish("a", "0123456789", 1, 2)
 		}
 		r.journal.publish("a", "filter", 1) // behind what is owed
 		pass(time.Minute)
 		want(t, "owed", r.owed(), [2]int64{20_001, 20_001*110 - 4})
-		o.down = false
+		o.down.Store(false)
 		pass(time.Minute)
 		want(t, "afterwards", r.owed(), [2]int64{})
 		r.stop()
@@ -54,7 +62,7 @@ func TestBacklogIsExact(t *testing.T) {
 // What a stored cursor leaves owed is guessed at the start, never too low, and
 // becomes exact as the lane comes past it.
 func TestBacklogFadesToExact(t *testing.T) {
-	o := outage{down: true}
+	o := newOutage()
 	sink := &shardedSink{shard: oneShard}
 	sink.answer = o.answer
 	run(t, sink, func(r *rig) {
@@ -70,11 +78,11 @@ func TestBacklogFadesToExact(t *testing.T) {
 		want(t, "guessed", r.owed(), [2]int64{12_501, 12_501 * 110})
 		pass(time.Second)
 		want(t, "not read yet", r.owed(), [2]int64{12_501, 12_501 * 110})
-		o.down = false
+		o.down.Store(false)
 		pass(time.Minute)
 		want(t, "afterwards", r.owed(), [2]int64{})
 		for range 10 {
-			o.down = true
+			o.down.Store(true)
 			r.journal.publish("a", "0123456789", 1)
 		}
 		pass(time.Second)
@@ -116,7 +124,7 @@ func TestBlock(t *testing.T) {
 		"records": {Records: 100}, "bytes": {Bytes: 11_000}, "age": {Age: 10 * time.Second}, "share": {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := outage{down: true}
+			o := newOutage()
 			sink := &shardedSink{shard: oneShard}
 			sink.answer = o.answer
 			run(t, sink, func(r *rig) {
@@ -147,7 +155,7 @@ func TestBlock(t *testing.T) {
 					t.Error("room while full")
 				default:
 				}
-				o.down = false
+				o.down.Store(false)
 				<-b.Room()
 				pass(time.Second)
 				want(t, "full", b.Full(), false)
@@ -187,7 +195,7 @@ func TestRoomComesWithATenth(t *testing.T) {
 // A guess that is too high does not refuse messages there is room for: what is
 // there is counted.
 func TestBlockAfterARestartCounts(t *testing.T) {
-	o := outage{down: true}
+	o := newOutage()
 	sink := &shardedSink{shard: oneShard}
 	sink.answer = o.answer
 	run(t, sink, func(r *rig) {
@@ -203,7 +211,7 @@ func TestBlockAfterARestartCounts(t *testing.T) {
 		pass(time.Second)
 		want(t, "full", r.lane.Backlog().Full(), false)
 		want(t, "owed", r.owed(), [2]int64{12_000, 12_000 * 110})
-		o.down = false
+		o.down.Store(false)
 		pass(time.Minute)
 		want(t, "owed", r.owed(), [2]int64{})
 		r.stop()

@@ -76,18 +76,17 @@ func BenchmarkLane(b *testing.B) {
 			if sharder {
 				sink = &partitioned{nullSink: null}
 			}
-			drain(b, pipelines.FromJournal(j), sink, cheapRules, null.done)
+			drain(b, pipelines.LaneOptions{Journal: pipelines.FromJournal(j), Sink: sink, Evaluators: cheapRules}, asItIs, null.done)
 		})
 	}
 }
 
-// startLane runs a lane of rule 1 until stop.
-func startLane(t testing.TB, j pipelines.Journal, sink bridges.Sink, rules func() pipelines.Evaluator, before func(*pipelines.Lane)) (lane *pipelines.Lane, stop func()) {
+// startLane runs a lane until stop; what o lacks is filled in.
+func startLane(t testing.TB, o pipelines.LaneOptions, before func(*pipelines.Lane)) (lane *pipelines.Lane, stop func()) {
 	t.Helper()
-	lane, err := pipelines.NewLane(pipelines.LaneOptions{
-		Name: "bench", Number: 1, Journal: j, Evaluators: rules, Sink: sink,
-		RuleName: func(uint32) string { return "bench" }, Log: slog.New(slog.DiscardHandler),
-	})
+	o.Name, o.Number = "bench", 1
+	o.RuleName, o.Log = func(uint32) string { return "bench" }, slog.New(slog.DiscardHandler)
+	lane, err := pipelines.NewLane(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,33 +104,57 @@ func startLane(t testing.TB, j pipelines.Journal, sink bridges.Sink, rules func(
 }
 
 // drain times a lane until done.
-func drain(b *testing.B, j pipelines.Journal, sink bridges.Sink, rules func() pipelines.Evaluator, done chan struct{}) {
+func drain(b *testing.B, o pipelines.LaneOptions, before func(*pipelines.Lane), done chan struct{}) {
 	b.Helper()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
+	var first, last runtime.MemStats
+	runtime.ReadMemStats(&first)
 	b.ResetTimer()
-	lane, stop := startLane(b, j, sink, rules, func(*pipelines.Lane) {})
+	lane, stop := startLane(b, o, before)
 	<-done
 	b.StopTimer()
-	runtime.ReadMemStats(&after)
+	runtime.ReadMemStats(&last)
 	stop()
 	pipelines.AssertBalanced(b, lane.Account())
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
-	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(b.N), "allocs/record")
+	b.ReportMetric(float64(last.Mallocs-first.Mallocs)/float64(b.N), "allocs/record")
 }
+
+func asItIs(*pipelines.Lane) {}
+
+// BenchmarkLaneReceipts is a lane without journal and rule, of whose messages
+// nobody, or each publisher, waits for the delivery.
+func BenchmarkLaneReceipts(b *testing.B) {
+	for name, receipts := range map[string]pipelines.Confirmations{
+		"none": nil, "nobody waits": pipelines.NewReceipts(), "all wait": deafConfirmations{},
+	} {
+		b.Run(name, func(b *testing.B) {
+			null := &nullSink{goal: int64(b.N), done: make(chan struct{})}
+			o := pipelines.LaneOptions{Journal: newLoopJournal(b.N), Sink: null, Evaluators: cheapRules, Receipts: receipts}
+			drain(b, o, asItIs, null.done)
+		})
+	}
+}
+
+// deafConfirmations expect everything and hear nothing.
+type deafConfirmations struct{}
+
+func (deafConfirmations) Expects(uint32) bool                 { return true }
+func (deafConfirmations) Settle(uint64, uint32, uint32, bool) {}
 
 func cheapRules() pipelines.Evaluator { return passThrough{} }
 
 // BenchmarkLaneBusy is a lane without journal whose rule takes microseconds to
-// evaluate; with -cpu 1 it works alone.
+// evaluate, alone and with help.
 func BenchmarkLaneBusy(b *testing.B) {
 	for _, microseconds := range []int{1, 4, 16} {
-		b.Run(fmt.Sprintf("%dus", microseconds), func(b *testing.B) {
-			_, rules := newSlowRules(microseconds * 1000)
-			j := newLoopJournal(b.N)
-			null := &nullSink{goal: int64(b.N), done: make(chan struct{})}
-			drain(b, j, null, rules, null.done)
-		})
+		for name, before := range map[string]func(*pipelines.Lane){"alone": (*pipelines.Lane).Alone, "with help": asItIs} {
+			b.Run(fmt.Sprintf("%dus/%s", microseconds, name), func(b *testing.B) {
+				_, rules := newSlowRules(microseconds * 1000)
+				null := &nullSink{goal: int64(b.N), done: make(chan struct{})}
+				o := pipelines.LaneOptions{Journal: newLoopJournal(b.N), Sink: null, Evaluators: rules}
+				drain(b, o, before, null.done)
+			})
+		}
 	}
 }
 
@@ -194,7 +217,7 @@ func BenchmarkLaneAlone(b *testing.B) {
 			if sharder {
 				sink = &partitioned{nullSink: null}
 			}
-			drain(b, j, sink, cheapRules, null.done)
+			drain(b, pipelines.LaneOptions{Journal: j, Sink: sink, Evaluators: cheapRules}, asItIs, null.done)
 			b.ReportMetric(float64(j.cursors.Load()), "cursors")
 		})
 	}

@@ -66,7 +66,7 @@ func TestBeginsPaused(t *testing.T) {
 		pass(time.Hour)
 		s := r.lane.Status()
 		want(t, "oldest", s.Oldest.Equal(at), true)
-		want(t, "opens", sink.opens, 0)
+		want(t, "opens", sink.begins(), 0)
 		want(t, "in", r.total().In, uint64(0))
 		r.lane.Resume()
 		pass(time.Second)
@@ -152,7 +152,7 @@ func TestInquire(t *testing.T) {
 
 // C19: a lane that is behind is slowed down, one that keeps up is not.
 func TestDrainRate(t *testing.T) {
-	var o outage
+	o := &outage{}
 	sink := &shardedSink{shard: byTopic}
 	sink.answer = o.answer
 	run(t, sink, func(r *rig) {
@@ -164,12 +164,12 @@ func TestDrainRate(t *testing.T) {
 			pass(2 * time.Millisecond)
 		}
 		want(t, "live", len(sink.have()), 5000)
-		o.down = true
+		o.down.Store(true)
 		for i := range 2000 {
 			r.journal.publish(fmt.Sprint("t", i%10), fmt.Sprintf("v%d", i), 1)
 		}
 		pass(5 * time.Second)
-		o.down = false
+		o.down.Store(false)
 		pass(7 * time.Second) // the breaker
 		for range 5 {
 			before := len(sink.have())
@@ -189,7 +189,7 @@ func TestDrainRate(t *testing.T) {
 
 // A throttled lane sleeps between its writes: no busy loop.
 func TestDrainRateOfOne(t *testing.T) {
-	o := outage{down: true}
+	o := newOutage()
 	sink := &shardedSink{shard: oneShard}
 	sink.answer = o.answer
 	run(t, sink, func(r *rig) {
@@ -201,7 +201,7 @@ func TestDrainRateOfOne(t *testing.T) {
 			r.journal.publish("a", v, 1)
 		}
 		pass(10 * time.Second)
-		o.down = false
+		o.down.Store(false)
 		pass(5 * time.Second)
 		before := len(sink.have())
 		pass(20 * time.Second)
@@ -210,7 +210,7 @@ func TestDrainRateOfOne(t *testing.T) {
 		}
 		pass(time.Minute)
 		want(t, "delivered", sink.have(), numbered(60))
-		want(t, "closes", sink.closes, 0)
+		want(t, "closes", sink.ends(), 0)
 		r.stop()
 		r.total()
 	})
@@ -219,7 +219,7 @@ func TestDrainRateOfOne(t *testing.T) {
 // The sink is down for an hour while messages come: everything is delivered
 // afterwards, in order, with one probe at a time meanwhile.
 func TestSinkDownForAnHour(t *testing.T) {
-	o := outage{down: true}
+	o := newOutage()
 	sink := &shardedSink{shard: byTopic}
 	sink.answer = func(ctx context.Context, batch []message.Record) error {
 		<-time.After(time.Millisecond)
@@ -244,7 +244,7 @@ func TestSinkDownForAnHour(t *testing.T) {
 		want(t, "owed", s.Messages, int64(36_000))
 		want(t, "state", []any{s.State, s.Reason, s.Breaker}, []any{pipelines.Unavailable, "the sink cannot be reached", "open"})
 		want(t, "oldest", s.Oldest.Equal(begin), true)
-		o.down = false
+		o.down.Store(false)
 		pass(time.Minute)
 		want(t, "delivered", len(sink.have()), 36_000)
 		inOrder(t, sink)

@@ -201,7 +201,7 @@ func TestHelpComesWhereItIsNeeded(t *testing.T) {
 			slow, rules := newSlowRules(c.spin)
 			j := &loopJournal{n: uint64(c.messages), messages: []message.Message{{Topic: "t", Payload: []byte("p")}}}
 			null := &nullSink{goal: int64(c.messages), done: make(chan struct{})}
-			lane, stop := startLane(t, j, null, rules, func(l *pipelines.Lane) { l.HelpAbove(c.price) })
+			lane, stop := startLane(t, pipelines.LaneOptions{Journal: j, Sink: null, Evaluators: rules}, func(l *pipelines.Lane) { l.HelpAbove(c.price) })
 			<-null.done
 			stop()
 			if made := slow.made.Load(); (made > 1) != c.helped {

@@ -28,7 +28,9 @@ type fakeSink struct {
 }
 
 func (s *fakeSink) Open(context.Context) error {
+	s.mu.Lock()
 	s.opens++
+	s.mu.Unlock()
 	if s.opening != nil {
 		return s.opening()
 	}
@@ -36,6 +38,8 @@ func (s *fakeSink) Open(context.Context) error {
 }
 
 func (s *fakeSink) Close(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.closes++
 	return nil
 }
@@ -74,6 +78,19 @@ func (s *fakeSink) keep(batch []message.Record, err error) {
 		key := string(batch[i].Key)
 		s.gotBy[key] = append(s.gotBy[key], string(batch[i].Value))
 	}
+}
+
+// begins returns how often it was opened, ends how often closed.
+func (s *fakeSink) begins() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opens
+}
+
+func (s *fakeSink) ends() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closes
 }
 
 func (s *fakeSink) have() []string {

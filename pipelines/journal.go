@@ -62,6 +62,8 @@ func FromJournal(j *journal.Journal) Journal { return stored{j} }
 
 type stored struct{ *journal.Journal }
 
+var _ Guesser = stored{}
+
 func (s stored) NewReader(from uint64) Reader {
 	return &storedReader{reader: s.Journal.NewReader(from)}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/message"
 	"github.com/penstock/penstock/pipelines"
+	"github.com/penstock/penstock/pipelines/deadletter"
 )
 
 // A world is the real journal on a disk that can lose its power, and a
@@ -27,6 +28,7 @@ type world struct {
 	lane    *pipelines.Lane
 	number  uint32
 	rules   func() pipelines.Evaluator
+	dead    pipelines.DeadLetters
 	cancel  context.CancelFunc
 	ended   chan error
 
@@ -78,18 +80,24 @@ func (w *world) Write(_ context.Context, batch []message.Record) error {
 	return nil
 }
 
-func (w *world) start() {
+func (w *world) journalOpen() {
 	w.t.Helper()
 	var err error
 	w.journal, err = journal.Open(journal.Options{Dir: w.dir, FS: w.disk, MaxBytes: 64 << 20, Log: w.log})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+func (w *world) start() {
+	w.t.Helper()
+	w.journalOpen()
+	var err error
 	if w.number, err = w.journal.Number("lane", "plant"); err != nil {
 		w.t.Fatal(err)
 	}
 	w.lane, err = pipelines.NewLane(pipelines.LaneOptions{
-		Name: "plant", Number: w.number, Journal: pipelines.FromJournal(w.journal), Evaluators: w.rules, State: w.journal,
+		Name: "plant", Number: w.number, Journal: pipelines.FromJournal(w.journal), Evaluators: w.rules, State: w.journal, DeadLetters: w.dead,
 		Sink: w, RuleName: func(uint32) string { return "r" }, Log: w.log,
 	})
 	if err != nil {
@@ -296,4 +304,39 @@ func (w *world) numbered() {
 			last[key] = n
 		}
 	}
+}
+
+// C16 on the real journal: what a rule was still owed when the configuration
+// lost it is a dead letter, once, and the journal learns which rules are left.
+func TestRealJournalOfARemovedRule(t *testing.T) {
+	w := newWorld(t)
+	w.rules, w.off = rulesOf(1, 99), true
+	store, err := deadletter.Open(deadletter.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	w.dead = store
+	w.start()
+	w.publish(3000)
+	w.stop()
+	w.rules, w.off = rulesOf(1), false
+	for range 2 {
+		w.start()
+		w.waitFor(3000)
+		w.waitForAll(w.publish(1)) // wanted by 99 too, which is another lane's now
+		w.stop()
+	}
+	n := 0
+	for l, err := range store.List(deadletter.Filter{}) {
+		if err != nil || l.Kind != deadletter.RuleRemoved || l.RuleNumber != 99 || l.Record == nil {
+			t.Fatalf("letter %+v, %v", l, err)
+		}
+		n++
+	}
+	want(t, "dead letters", n, 3000)
+	w.journalOpen()
+	defer w.journal.Close()
+	c, _ := w.journal.Cursor(w.number)
+	want(t, "rules in the cursor", c.Rules, []uint32{1})
 }

@@ -287,7 +287,7 @@ func TestBreaker(t *testing.T) {
 func TestOpenIsRepeatedWhileUnavailable(t *testing.T) {
 	sink := &fakeSink{}
 	sink.opening = func() error {
-		if sink.opens < 4 {
+		if sink.begins() < 4 {
 			return &bridges.Unavailable{Err: errors.New("down")}
 		}
 		return nil
@@ -298,7 +298,7 @@ func TestOpenIsRepeatedWhileUnavailable(t *testing.T) {
 		pass(time.Minute)
 		want(t, "delivered", sink.have(), []string{"v0"})
 		r.stop()
-		want(t, "closes", sink.closes, 1)
+		want(t, "closes", sink.ends(), 1)
 	})
 }
 
@@ -309,7 +309,7 @@ func TestOpenFails(t *testing.T) {
 		if err := r.end(); err == nil || !strings.Contains(err.Error(), "no such folder") {
 			t.Errorf("Run returned %v", err)
 		}
-		want(t, "closes", sink.closes, 0)
+		want(t, "closes", sink.ends(), 0)
 	})
 }
 
@@ -333,7 +333,7 @@ func TestFatal(t *testing.T) {
 		}
 		c, _ := r.journal.Cursor(7)
 		want(t, "cursor", c.Low > good && c.Low <= good+2, true)
-		want(t, "closes", sink.closes, 1)
+		want(t, "closes", sink.ends(), 1)
 		want(t, "pending", r.total().Pending, uint64(1))
 	})
 }
@@ -362,7 +362,7 @@ func TestStopWaitsForWritesThenEndsThem(t *testing.T) {
 			settled := takes < 5*time.Second
 			want(t, "settled", c.Low == 3, settled)
 			want(t, "pending", r.total().Pending == 0, settled)
-			want(t, "closes", sink.closes, 1)
+			want(t, "closes", sink.ends(), 1)
 		})
 	}
 }

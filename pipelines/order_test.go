@@ -75,8 +75,9 @@ func TestOrderOfRecordsDecides(t *testing.T) {
 		}
 		r := orderedRig(t, sink)
 		r.start()
+		topics := rand.New(rand.NewPCG(3, 4))
 		for i := range 2000 {
-			r.journal.publish(fmt.Sprint(random.Uint64()%13<<60|uint64(i%13)), fmt.Sprint("key ", i), 1)
+			r.journal.publish(fmt.Sprint(topics.Uint64()%13<<60|uint64(i%13)), fmt.Sprint("key ", i), 1)
 		}
 		pass(time.Hour)
 		want(t, "delivered", r.total().Delivered, uint64(2000))

@@ -41,7 +41,9 @@ type overflow struct {
 
 	filled bool   // drop_newest gives up what comes until there is room
 	read   uint64 // messages evaluated
-	looked uint64 // of these, when supersede last looked
+	looked uint64 // of these, when keepLatest last looked
+
+	settled uint64 // records settled when shedAgain last looked
 }
 
 // newOverflow joins the configuration with the lane's share of the journal,
@@ -152,6 +154,7 @@ func (l *Lane) overrun() {
 	if o.age > 0 {
 		l.expire()
 	}
+	l.shedAgain()
 	if !l.excess().positive() || !l.certain() {
 		return
 	}

@@ -91,7 +91,7 @@ func TestDropOldest(t *testing.T) {
 func TestDropsNothingOfOpenOutcome(t *testing.T) {
 	for _, policy := range []string{"drop_oldest", "drop_newest", "keep_latest"} {
 		t.Run(policy, func(t *testing.T) {
-			o := outage{down: true}
+			o := newOutage()
 			sink := &shardedSink{shard: oneShard}
 			sink.answer = o.answer
 			run(t, sink, func(r *rig) {
@@ -106,7 +106,7 @@ func TestDropsNothingOfOpenOutcome(t *testing.T) {
 				}
 				pass(time.Hour)
 				first := len(sink.calls()[0])
-				o.down = false
+				o.down.Store(false)
 				pass(time.Minute)
 				want(t, "delivered", sink.have(), numbered(first))
 				want(t, "dropped", r.total().DroppedSum(), uint64(1000-first))
@@ -261,7 +261,7 @@ func TestExpires(t *testing.T) {
 func TestPoliciesSurviveACrash(t *testing.T) {
 	for _, policy := range []string{"drop_oldest", "drop_newest", "keep_latest"} {
 		t.Run(policy, func(t *testing.T) {
-			o := outage{down: true}
+			o := newOutage()
 			sink := &shardedSink{shard: byTopic}
 			sink.answer = o.answer
 			run(t, sink, func(r *rig) {
@@ -290,7 +290,7 @@ func TestPoliciesSurviveACrash(t *testing.T) {
 						t.Errorf("before %+v\nafter  %+v", before, after)
 					}
 				}
-				o.down = false
+				o.down.Store(false)
 				pass(10 * time.Minute)
 				got := r.total()
 				want(t, "in", []uint64{got.In, got.Records, got.Delivered + got.DroppedSum(), got.Pending}, []uint64{6000, 6000, 6000, 0})
@@ -325,7 +325,7 @@ func inOrder(t *testing.T, sink *shardedSink) {
 
 // After a restart the ranges that drop_newest settled ahead are not read again.
 func TestDropNewestRangesAreInTheCursor(t *testing.T) {
-	o := outage{down: true}
+	o := newOutage()
 	sink := &shardedSink{shard: oneShard}
 	sink.answer = o.answer
 	run(t, sink, func(r *rig) {
@@ -345,7 +345,7 @@ func TestDropNewestRangesAreInTheCursor(t *testing.T) {
 		r.start()
 		pass(time.Second)
 		want(t, "owed", r.owed()[0], int64(9000))
-		o.down = false
+		o.down.Store(false)
 		pass(time.Minute)
 		want(t, "delivered", sink.have(), numbered(9000))
 		got := r.total()

@@ -31,7 +31,7 @@ const (
 // at hand, and what it holds is within its bounds. Beyond them it waits for
 // the stuck key.
 func (l *Lane) mayRead() bool {
-	if l.now.Before(l.readAt) || !l.holds() || (l.barred() || !l.mayStartToRead()) && !l.overdue() {
+	if l.now.Before(l.readAt) || !l.holds() || (l.barred() || l.letters.full() || !l.mayStartToRead()) && !l.overdue() {
 		return false
 	}
 	return !l.schedule.full() || l.hungry()

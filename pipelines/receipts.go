@@ -17,10 +17,10 @@ import (
 // a required output in the lane. Offsets from before a pair was expected, such
 // as those of an earlier process, are ignored: nobody waits for them any more.
 //
-// What a message costs while it waits is about 150 bytes for one lane. A lane
+// What a message costs while it waits is about 110 bytes for one lane. A lane
 // is expected to settle at most maxReceipts pairs at a time: beyond that the
 // intake refuses what it would have to settle, so that a dead lane can hold
-// some 160 MiB here. What is settled before somebody waits is kept in a ring of
+// some 110 MiB here. What is settled before somebody waits is kept in a ring of
 // earlyReceipts per shard.
 type Receipts struct {
 	route   atomic.Pointer[receiptRoute]

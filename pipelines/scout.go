@@ -79,7 +79,9 @@ func (l *Lane) scoutAhead() {
 		l.closeScout()
 		return
 	}
-	s.dry = false
+	if s.dry = l.held; s.dry { // between two rule sets nothing is judged by either
+		return
+	}
 	for range scoutsPerTurn {
 		offset, ok, err := s.reader.Next()
 		if err != nil || !ok { // the lane's own reader says what is wrong

@@ -1,6 +1,7 @@
 package pipelines
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ func (l *Lane) shedOldest(excess count) {
 		l.pin(e)
 	}
 	if w.shed > before {
-		l.shedBelow(dropFull)
+		l.shedBelow(dropFull, math.MaxInt64)
 	}
 }
 
@@ -33,7 +34,23 @@ func (l *Lane) expire() {
 		l.pin(&w.slots[w.cut])
 	}
 	if w.shed > before {
-		l.shedBelow(dropExpired)
+		l.shedBelow(dropExpired, limit)
+	}
+}
+
+// shedAgain looks once more at what could not be given up when it should have
+// been, after something was settled of it.
+func (l *Lane) shedAgain() {
+	g, o := l.ledger, &l.overflow
+	if g.pinned.messages == 0 || g.settled == o.settled || o.policy == dropNewest {
+		return
+	}
+	o.settled = g.settled
+	switch {
+	case o.excess(g.owed.total()).positive():
+		l.shedBelow(dropFull, math.MaxInt64)
+	case o.age > 0:
+		l.shedBelow(dropExpired, l.now.Add(-o.age).UnixMilli())
 	}
 }
 
@@ -46,18 +63,18 @@ func (l *Lane) pin(e *entry) {
 	w.shed, w.cut = e.offset+1, e.after
 }
 
-// shedBelow gives up the waiting records of the messages below the cut, but
-// only of messages of which nothing else is on its way: those are not settled
+// shedBelow gives up the waiting records of the messages below the cut that were
+// received at the limit or before, but only of messages of which nothing else is on its way: those are not settled
 // for long enough to be evaluated again after a crash, and what was given up of
 // them would then come after newer records of its key (I3).
-func (l *Lane) shedBelow(reason dropReason) {
+func (l *Lane) shedBelow(reason dropReason, limit int64) {
 	w := &l.ledger.window
 	l.router.batches(func(b *batch) {
 		if b.tried {
 			return
 		}
 		for i, m := range b.marks {
-			if b.records[i].Message.Offset < w.shed {
+			if m.rule != injected && b.records[i].Message.Offset < w.shed {
 				w.at(m.seq).loose++
 			}
 		}
@@ -67,7 +84,7 @@ func (l *Lane) shedBelow(reason dropReason) {
 			return false
 		}
 		e := w.at(m.seq)
-		if e.loose == e.open {
+		if e.loose == e.open && e.received <= limit {
 			e.loose-- // as open will be
 			return true
 		}

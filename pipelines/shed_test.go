@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,13 +44,13 @@ func TestShedsBehindAStuckRecord(t *testing.T) {
 func TestDropOldestOfAHeldGroup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlug()
-		var gen uint32
+		var gen atomic.Uint32
 		sink := plugged(p)
-		sink.shard = func(*message.Record) (uint32, uint32, uint32) { return 1, 0, gen }
+		sink.shard = func(*message.Record) (uint32, uint32, uint32) { return 1, 0, gen.Load() }
 		r := newRig(t, sink)
 		r.config.OnFull, r.config.Max.Records = "drop_oldest", 10
 		stuffed(r, p)
-		gen = 1
+		gen.Store(1)
 		for _, v := range numbered(100) {
 			r.journal.publish("a", v, 1)
 		}
@@ -89,4 +91,42 @@ func TestDropOldestWhileTheLettersAreFull(t *testing.T) {
 		got := r.total()
 		want(t, "in and unread", got.In+uint64(r.owed()[0])-got.Pending, uint64(20_001))
 	})
+}
+
+// A record that is sent again comes from an old message: no policy takes it for
+// the oldest.
+func TestShedsNothingInjected(t *testing.T) {
+	for _, policy := range []string{"drop_oldest", "keep_latest"} {
+		t.Run(policy, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPlug()
+				sink := plugged(p)
+				r := newRig(t, sink)
+				r.config.OnFull, r.config.Max.Records, r.config.Max.Age = policy, 10, time.Minute
+				stuffed(r, p)
+				again := message.Record{Message: message.ID{Journal: 1, Epoch: 1, Offset: 1}, Rule: 1, Output: 1, Topic: "a", Value: []byte("again")}
+				ended := make(chan error, 1)
+				go func() {
+					_, err := r.lane.Inject(t.Context(), []message.Record{again})
+					ended <- err
+				}()
+				for _, v := range numbered(1000) {
+					r.journal.publish(v, v, 1)
+				}
+				pass(time.Second)
+				p.pull()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				pass(time.Second)
+				have := sink.have()
+				slices.Sort(have)
+				if _, ok := slices.BinarySearch(have, "again"); !ok {
+					t.Errorf("not sent again: %v", have)
+				}
+				want(t, "dropped", r.total().DroppedSum(), uint64(990))
+				r.stop()
+			})
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,18 +90,18 @@ func TestWatchdog(t *testing.T) {
 				want(t, "state", r.lane.Status().State, pipelines.Running)
 				pass(2 * time.Second)
 				want(t, "state", r.lane.Status().State, pipelines.Stalled)
-				want(t, "closes", sink.closes, 1)
+				want(t, "closes", sink.ends(), 1)
 				pass(61*time.Second + 5*time.Second)
 				s := r.lane.Status()
 				want(t, "state", s.State, pipelines.Stalled)
 				want(t, "healthy", s.Healthy(), false)
 				want(t, "last confirmed", s.LastConfirmed.IsZero(), true)
-				want(t, "closes", sink.closes, 2)
+				want(t, "closes", sink.ends(), 2)
 				pass(2 * time.Minute)
 				s = r.lane.Status()
 				want(t, "state", s.State, pipelines.Running)
 				want(t, "confirmed", s.LastConfirmed.IsZero(), false)
-				want(t, "opens", sink.opens, 4)
+				want(t, "opens", sink.begins(), 4)
 				for i := range 3 {
 					want(t, "order", orderOf(&sink.fakeSink, fmt.Sprint("t", i)), numbered(10))
 				}
@@ -138,7 +139,7 @@ func TestWatchdogLooksForWork(t *testing.T) {
 		want(t, "state", r.lane.Status().State, pipelines.Blocked)
 		r.lane.Pause()
 		pass(time.Hour)
-		want(t, "closes", sink.closes, 0)
+		want(t, "closes", sink.ends(), 0)
 		r.stop()
 		r.total()
 	})
@@ -218,9 +219,9 @@ func TestOpenHangs(t *testing.T) {
 
 // While the sink cannot be opened the lane reads, and says so.
 func TestStatusWhileTheSinkCannotBeOpened(t *testing.T) {
-	var up bool
+	var up atomic.Bool
 	sink := &fakeSink{opening: func() error {
-		if !up {
+		if !up.Load() {
 			return &bridges.Unavailable{Err: errors.New("no route to host")}
 		}
 		return nil
@@ -238,7 +239,7 @@ func TestStatusWhileTheSinkCannotBeOpened(t *testing.T) {
 		want(t, "oldest", s.Oldest.Equal(at), true)
 		want(t, "healthy", s.Healthy(), false)
 		want(t, "in", r.total().In, uint64(1))
-		up = true
+		up.Store(true)
 		pass(10 * time.Second)
 		s = r.lane.Status()
 		want(t, "state", s.State, pipelines.Running)

@@ -91,7 +91,9 @@ func Run(t *testing.T, c Connector) {
 		{"wrong credentials", false, []Capability{Credentials}, wrongCredentials},
 		{"peer down at start", true, []Capability{Restart}, downAtStart},
 		{"peer restarts", true, []Capability{Restart}, restart},
+		{"opened again", false, nil, again},
 		{"peer frozen", true, []Capability{Freeze}, frozen},
+		{"opened again while the peer is frozen", true, []Capability{Freeze}, redial},
 		{"shutdown in mid-batch", true, []Capability{Freeze}, shutdown},
 	}
 	for _, s := range suite {

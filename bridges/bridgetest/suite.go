@@ -193,6 +193,55 @@ func frozen(b *bench) {
 	b.holds(t, d, all, !b.has(OnceOnly))
 }
 
+// again: what was closed is opened again and goes on.
+func again(b *bench) {
+	t := b.T
+	d := b.peer.Destination(t)
+	c := b.opened(t, d)
+	all := records(d, 1000, 20)
+	c.mustDeliver(t, all[:500])
+	c.reopen(t)
+	c.settled = 0
+	c.mustDeliver(t, all[500:])
+	b.holds(t, d, all, false)
+}
+
+// redial: the sink is closed under a write that hangs. The write ends, nothing
+// of it arrives later, and on the next connection the same records go again.
+func redial(b *bench) {
+	t := b.T
+	d := b.peer.Destination(t)
+	c := b.opened(t, d)
+	all := records(d, 200, 1)
+	c.mustDeliver(t, all[:100])
+	b.peer.Freeze(t)
+	hung := make(chan error, 1)
+	go func() { hung <- c.sink.Write(t.Context(), all[100:]) }()
+	began := time.NewTimer(200 * time.Millisecond)
+	defer began.Stop()
+	<-began.C
+	c.reopen(t)
+	if err := <-hung; err == nil {
+		t.Error("the write that hung was confirmed")
+	}
+	b.peer.Thaw(t)
+	c.settled = 0
+	c.mustDeliver(t, all[100:])
+	b.holds(t, d, all, !b.has(OnceOnly))
+}
+
+// reopen closes the sink and opens it again, as a lane does whose sink confirms
+// nothing.
+func (c *courier) reopen(t *testing.T) {
+	t.Helper()
+	if err := c.sink.Close(t.Context()); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if err := c.sink.Open(t.Context()); err != nil {
+		t.Fatalf("open again: %v", err)
+	}
+}
+
 // shutdown: a write that hangs ends with its context, and a new sink repeats
 // what was open without loss.
 func shutdown(b *bench) {

@@ -18,12 +18,12 @@ import (
 // needs to know and once per period. Its goroutine starts with Open and ends
 // with Close.
 type refresher struct {
-	wake  chan struct{} // capacity 1: one call that nobody has taken yet is enough
-	ended chan struct{} // closed when there will be no more rounds
+	wake chan struct{} // capacity 1: one call that nobody has taken yet is enough
 
-	mu   sync.Mutex
-	next *refresh // guarded by mu: the one that has not begun
-	last []int32  // owned by the goroutine: broker ids of the last answer
+	mu    sync.Mutex
+	ended chan struct{} // guarded by mu: closed when there will be no more rounds until Open
+	next  *refresh      // guarded by mu: the one that has not begun
+	last  []int32       // owned by the goroutine: broker ids of the last answer
 }
 
 // A refresh is one round; done is closed when it has ended, err set before.
@@ -38,6 +38,14 @@ func newRefresher() *refresher {
 	}
 }
 
+// open begins another life and returns what is to be closed at its end.
+func (m *refresher) open() chan<- struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = make(chan struct{})
+	return m.ended
+}
+
 // ask makes the refresher start a round soon.
 func (m *refresher) ask() {
 	select {
@@ -50,13 +58,13 @@ func (m *refresher) ask() {
 // broker answered.
 func (s *Sink) refresh(ctx context.Context) error {
 	s.meta.mu.Lock()
-	round := s.meta.next
+	round, ended := s.meta.next, s.meta.ended
 	s.meta.mu.Unlock()
 	s.meta.ask()
 	select {
 	case <-round.done:
 		return round.err
-	case <-s.meta.ended:
+	case <-ended:
 		return net.ErrClosed
 	case <-ctx.Done():
 		return ctx.Err()
@@ -64,8 +72,8 @@ func (s *Sink) refresh(ctx context.Context) error {
 }
 
 // watch runs the refresher until ctx ends.
-func (s *Sink) watch(ctx context.Context) {
-	defer close(s.meta.ended)
+func (s *Sink) watch(ctx context.Context, ended chan<- struct{}) {
+	defer close(ended)
 	period := time.NewTicker(s.timing.period)
 	defer period.Stop()
 	for {
@@ -170,7 +178,7 @@ func (s *Sink) askMetadata(ctx context.Context, request kafka.Request) (*metadat
 // ask sends a direct request and takes the answer out of its wrapping.
 func ask[T protocol.Message](ctx context.Context, s *Sink, request kafka.Request) (T, error) {
 	var none T
-	m, err := s.transport.RoundTrip(ctx, s.addr, request)
+	m, err := s.transport.Load().RoundTrip(ctx, s.addr, request)
 	if err != nil {
 		return none, err
 	}

@@ -112,7 +112,7 @@ func (s *Sink) attempt(ctx context.Context, p *part) (retry bool, err error) {
 	}
 	call, cancel := context.WithTimeout(ctx, s.timing.produce)
 	defer cancel()
-	m, err := s.transport.RoundTrip(call, s.addr, &produceCall{broker: leader, frame: p.buffer.frame})
+	m, err := s.transport.Load().RoundTrip(call, s.addr, &produceCall{broker: leader, frame: p.buffer.frame})
 	if err != nil {
 		return s.unanswered(ctx, p, leader, err)
 	}
@@ -135,7 +135,7 @@ func (s *Sink) countDoubles(p *part) {
 func (s *Sink) unanswered(ctx context.Context, p *part, leader int32, err error) (retry bool, _ error) {
 	if errors.Is(err, errUnknownBroker) {
 		// The transport learns addresses on its own time; a new pool asks at once.
-		s.transport.CloseIdleConnections()
+		s.transport.Load().CloseIdleConnections()
 		return s.reroute(ctx, p, leader, err)
 	}
 	p.doubt, p.lost = true, true

@@ -16,6 +16,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"strings"
@@ -24,6 +25,7 @@ import (
 	"time"
 
 	"github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/sasl"
 
 	"github.com/penstock/penstock/internal/message"
 )
@@ -39,7 +41,9 @@ type Sink struct {
 	log       *slog.Logger
 	timing    timing
 	codec     codec
-	transport *kafka.Transport
+	transport atomic.Pointer[kafka.Transport] // one for each time the sink is open
+	tls       *tls.Config
+	mechanism sasl.Mechanism
 	addr      net.Addr
 
 	topics    topics
@@ -105,30 +109,30 @@ func New(c Config, o Options) (*Sink, error) {
 	s.topics.known.Store(&map[string]*topic{})
 	s.producers.fetch = make(chan struct{}, 1)
 	s.buffers.New = func() any { return new(buffer) }
-	return s, s.prepareTransport()
+	if s.tls, err = s.config.TLS.client(); err != nil {
+		return nil, err
+	}
+	if s.mechanism, err = s.config.SASL.mechanism(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
-func (s *Sink) prepareTransport() error {
-	tlsConfig, err := s.config.TLS.client()
-	if err != nil {
-		return err
-	}
-	mechanism, err := s.config.SASL.mechanism()
-	if err != nil {
-		return err
-	}
-	s.transport = &kafka.Transport{
+// connect makes connections that live as long as ctx. Those of the time before
+// are not used again: what hangs on them ends there.
+func (s *Sink) connect(ctx context.Context) {
+	s.transport.Store(&kafka.Transport{
+		Context:     ctx,
 		Dial:        (&net.Dialer{Timeout: s.timing.dial}).DialContext,
 		DialTimeout: s.timing.dial,
 		IdleTimeout: 5 * time.Minute,
 		ClientID:    clientID,
-		TLS:         tlsConfig,
-		SASL:        mechanism,
+		TLS:         s.tls,
+		SASL:        s.mechanism,
 		// The transport's own metadata are for the addresses of brokers. An empty
 		// list asks for no topic, nil would ask for all.
 		MetadataTopics: []string{},
-	}
-	return nil
+	})
 }
 
 // Open starts to watch the cluster. A cluster that cannot be reached is reported
@@ -137,8 +141,9 @@ func (s *Sink) Open(ctx context.Context) error {
 	s.sayInsecure()
 	// The transport lives until Close, not until the end of the call.
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	s.transport.Context = ctx
-	s.stopped.Go(func() { s.watch(ctx) })
+	s.connect(ctx)
+	ended := s.meta.open()
+	s.stopped.Go(func() { s.watch(ctx, ended) })
 	return nil
 }
 
@@ -159,7 +164,7 @@ func (s *Sink) Close(context.Context) error {
 	}
 	s.stop()
 	s.stopped.Wait()
-	s.transport.CloseIdleConnections()
+	s.transport.Load().CloseIdleConnections()
 	return nil
 }
 

@@ -155,3 +155,15 @@ func (p *process) kill() {
 	}
 	<-p.exited
 }
+
+// freeze stops the process where it stands, thaw lets it go on.
+func (p *process) freeze() { p.signal(syscall.SIGSTOP) }
+
+func (p *process) thaw() { p.signal(syscall.SIGCONT) }
+
+func (p *process) signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatal(err)
+	}
+}

@@ -30,14 +30,23 @@ var benchRules = map[string]rules.Config{
 }
 
 // BenchmarkLaneRules is a lane with real rules behind a journal and before a
-// sink that cost nothing. With -cpu 1 it evaluates alone.
+// sink that cost nothing. Alone evaluates in one goroutine; with help does as it
+// sees fit.
 func BenchmarkLaneRules(b *testing.B) {
 	for _, name := range []string{"pass", "filter", "map", "whole"} {
-		b.Run(name, func(b *testing.B) { benchmarkLaneRules(b, benchRules[name]) })
+		b.Run(name+"/alone", func(b *testing.B) { benchmarkLaneRules(b, benchRules[name], true) })
+		b.Run(name+"/with help", func(b *testing.B) { benchmarkLaneRules(b, benchRules[name], false) })
 	}
 }
 
-func benchmarkLaneRules(b *testing.B, config rules.Config) {
+// remembering says that it has a state, so that a lane gives it no help.
+type remembering struct{ *rules.Evaluator }
+
+func (remembering) Checkpoint(dst []byte) []byte { return dst }
+func (remembering) Restore([]byte) error         { return nil }
+func (remembering) Tick(int64, *message.Outcome) {}
+
+func benchmarkLaneRules(b *testing.B, config rules.Config, alone bool) {
 	set, problems := rules.Compile([]rules.Config{config}, []rules.Sink{{Name: "out", Kind: "file"}})
 	if problems != nil {
 		b.Fatal(problems)
@@ -53,7 +62,12 @@ func benchmarkLaneRules(b *testing.B, config rules.Config) {
 	}
 	sink := &countingSink{goal: int64(b.N), done: make(chan struct{})}
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{
-		Name: "out", Number: 1, Journal: j, Evaluators: func() pipelines.Evaluator { return set.Evaluator("out") },
+		Name: "out", Number: 1, Journal: j, State: j, Evaluators: func() pipelines.Evaluator {
+			if alone {
+				return remembering{set.Evaluator("out")}
+			}
+			return set.Evaluator("out")
+		},
 		Sink: sink, RuleName: set.Name, Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -106,6 +120,9 @@ func (j *loopJournal) StoreCursor(uint32, journal.Cursor) (uint64, error) {
 	return j.n, nil
 }
 
+func (j *loopJournal) Save(string, string, uint64, []byte) (uint64, error) { return j.n, nil }
+func (j *loopJournal) Load(string, string) ([]byte, bool)                  { return nil, false }
+
 type loopReader struct {
 	j  *loopJournal
 	at uint64
@@ -123,6 +140,11 @@ func (r *loopReader) Rules(dst []uint32) []uint32 { return append(dst, 1) }
 func (r *loopReader) Size() int                   { return 300 }
 func (r *loopReader) Ready() <-chan struct{}      { return nil }
 func (r *loopReader) Close()                      {}
+func (r *loopReader) WantTicks()                  {}
+func (r *loopReader) Tick() (message.ID, int64, bool) {
+	return message.ID{}, 0, false
+}
+
 func (r *loopReader) Message(m *message.Message) error {
 	*m = r.j.messages[r.at%uint64(len(r.j.messages))]
 	m.ID.Offset = r.at

@@ -33,6 +33,9 @@ func (w *world) checkOpened(trace uint64) {
 	w.resolve(found)
 	lost := w.checkLanes(found)
 	lost += w.checkAudit(found)
+	if w.tally.damages == 0 {
+		w.checkQueues(found)
+	}
 	damaged := w.journal.Stats().Damaged
 	switch {
 	case w.tally.damages == 0 && damaged > 0:
@@ -83,6 +86,7 @@ func (w *world) same(g *given, f journal.Frame, m *message.Message) bool {
 	return m.ID == g.id && bytes.Equal(m.Payload, want.Message.Payload) && m.Client == want.Message.Client &&
 		m.Topic == want.Message.Topic && m.QoS == g.qos && m.Retain == want.Message.Retain &&
 		f.PacketID() == g.packet && slices.Equal(f.Rules(nil), want.Rules) &&
+		slices.Equal(f.Deliveries(nil), want.Deliveries) &&
 		slices.Equal(m.Properties.UserProperties, want.Message.Properties.UserProperties)
 }
 

@@ -59,4 +59,10 @@ var planted = []plantedFault{
 		old:  "	j.buf.next = max(r.high, j.state.high, r.valid+r.span) + 1\n",
 		new:  "	j.buf.next = r.valid + 1\n",
 	},
+	{
+		name: "message and queue entry torn apart",
+		file: "internal/journal/snapshot.go",
+		old:  "	return frameKind(f) == kindChange || frameKind(f) == kindMessage && peek(f).stateful\n",
+		new:  "	return frameKind(f) == kindChange\n",
+	},
 }

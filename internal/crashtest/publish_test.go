@@ -21,6 +21,8 @@ type given struct {
 	noWait bool
 	stored bool // the publisher waits for the stored watermark (I1)
 
+	deliveries []journal.Delivery // its places in the queues of durable sessions
+
 	id   message.ID
 	life int
 	fate fate
@@ -98,7 +100,7 @@ func (w *world) entry(g *given) journal.Entry {
 	if g.serial%5 == 0 {
 		m.Properties.UserProperties = []message.UserProperty{{Name: "n", Value: fmt.Sprint(g.serial)}}
 	}
-	return journal.Entry{Message: m, Rules: w.rulesOf(g), PacketID: g.packet, NoWait: g.noWait}
+	return journal.Entry{Message: m, Rules: w.rulesOf(g), PacketID: g.packet, NoWait: g.noWait, Deliveries: g.deliveries}
 }
 
 // send appends messages in one call and reports whether the journal took them.
@@ -107,7 +109,7 @@ func (w *world) send(list []*given) bool {
 	for i, g := range list {
 		entries[i] = w.entry(g)
 	}
-	first, err := w.journal.Append(entries)
+	first, err := w.append(entries)
 	if errors.Is(err, journal.ErrFull) {
 		return false
 	}
@@ -137,7 +139,10 @@ func (w *world) send(list []*given) bool {
 func (w *world) publishFew(s step) {
 	random := s.random()
 	list := w.compose(1+s.N, []int{0, 60, 200, 3000}[random.IntN(4)], random)
-	w.note("publish %d: %s", len(list), w.taken(list, w.send(list)))
+	for _, g := range list {
+		w.address(g, random)
+	}
+	w.note("publish %d: %s", len(list), w.outcome(list, w.send(list)))
 }
 
 // publishBurst has several publishers append at a time.
@@ -158,10 +163,10 @@ func (w *world) publishBurst(s step) {
 func (w *world) publishLarge(s step) {
 	random := s.random()
 	list := w.compose(3+s.N, int(w.script.Segment/3), random)
-	w.note("roll, publish %d: %s", len(list), w.taken(list, w.send(list)))
+	w.note("roll, publish %d: %s", len(list), w.outcome(list, w.send(list)))
 }
 
-func (w *world) taken(list []*given, ok bool) string {
+func (w *world) outcome(list []*given, ok bool) string {
 	if !ok {
 		return "refused"
 	}

@@ -47,6 +47,7 @@ func kinds() []kind {
 		{"answer", 12, (*world).queueAnswers},
 		{"mood", 6, (*world).changeMood},
 		{"audit", 6, (*world).audit},
+		{"acknowledge", 4, (*world).acknowledge},
 		{"disk fault", 4, (*world).failDisk},
 		{"disk full", 1, (*world).fillDisk},
 		{"disk heals", 3, (*world).healDisk},

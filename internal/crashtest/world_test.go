@@ -31,17 +31,20 @@ type world struct {
 	lines  []string // guarded by lineMu: what happened so far
 	began  time.Time
 
-	mem     *fault.Mem
-	disk    *fault.Injector
-	journal *journal.Journal
-	letters *deadletter.Store
-	runs    [len(lanes)]*run
-	life    int
-	opened  uint64 // the journal's next offset when this life began
-	epoch   uint32
-	numbers []uint32 // of the rules
-	number  [len(lanes) + 1]uint32
-	serial  int
+	mem      *fault.Mem
+	disk     *fault.Injector
+	journal  *journal.Journal
+	letters  *deadletter.Store
+	runs     [len(lanes)]*run
+	life     int
+	opened   uint64 // the journal's next offset when this life began
+	epoch    uint32
+	numbers  []uint32 // of the rules
+	number   [len(lanes) + 1]uint32
+	serial   int
+	position uint64 // the newest in any session's queue
+	taken    []taken
+	queues   *queues
 
 	destinations [len(lanes)]*destination
 	auditor      auditor
@@ -360,7 +363,9 @@ func (w *world) open() {
 }
 
 func (w *world) openJournal() {
+	w.queues = newQueues()
 	j, err := journal.Open(journal.Options{
+		State: w.queues, SnapshotBytes: 4 * w.script.Segment,
 		Dir: folder, FS: w.disk, MaxBytes: w.script.Bound, SegmentBytes: w.script.Segment,
 		Log: w.logger(),
 	})
@@ -431,6 +436,9 @@ func (w *world) finish() {
 		for n := 0; n < 60 && !w.delivered() && w.failed() == nil; n++ {
 			w.clearLetters()
 			w.auditAll()
+			for s := range uint32(sessions) {
+				w.takeFrom(s, 1<<30)
+			}
 			pass(10 * time.Second)
 			w.verify()
 			w.note("owing: %s", w.owing())

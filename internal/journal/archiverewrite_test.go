@@ -2,6 +2,7 @@ package journal_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -64,9 +65,7 @@ func archiveRewritten(t *testing.T, compression string) {
 		traffic(1)
 		settle(t, j, live, journal.Cursor{Low: last + 1, Rules: []uint32{8}})
 	}
-	for o, s := range readSome(t, r, 1<<30) {
-		got[o] = s
-	}
+	maps.Copy(got, readSome(t, r, 1<<30))
 	a := openArchive(t, mem)
 	bad, err := a.Verify()
 	if err != nil || len(bad) > 0 || len(r.Damage()) > 0 {

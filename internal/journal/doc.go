@@ -87,7 +87,9 @@
 //
 // The synced offset is the highest one that was synced before this block was
 // written: a bad place at or below the highest such offset is damage, which is
-// set aside, and reading goes on behind it; one above it is the torn tail (C3).
+// set aside, and reading goes on behind it; one above it is the torn tail
+// (C3). An Archive, which reads beside the process that writes, shows what is
+// at or below it.
 //
 // # A frame is one entry
 //

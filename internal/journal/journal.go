@@ -94,6 +94,7 @@ type Journal struct {
 
 	w        writer // belongs to the committer
 	lastSync time.Time
+	zero     *zeroing  // belongs to the keeper: the spare in the making
 	noSpare  time.Time // belongs to the keeper: no segment is prepared before then
 	cat      catalog
 	tail     tail

@@ -1,9 +1,6 @@
 package journal
 
 import (
-	"errors"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 )
@@ -21,14 +18,20 @@ func (j *Journal) keepLoop() {
 	defer close(j.kept)
 	tick := time.NewTicker(measureTime)
 	defer tick.Stop()
-	for {
-		j.removeSettled()
+	defer j.dropZeroing()
+	for look := true; ; {
+		if look {
+			j.removeSettled()
+		}
 		j.prepare()
 		j.checkRoom()
+		look = true
 		select {
 		case <-j.stop:
 			return
 		case <-j.kick:
+		case <-j.resume():
+			look = false
 		case <-tick.C:
 			j.measureFolder()
 		}
@@ -41,40 +44,6 @@ func (j *Journal) kickKeeper() {
 	case j.kick <- struct{}{}:
 	default:
 	}
-}
-
-// prepare makes the next segment if there is none and the bound leaves room
-// for it and for what a commit may need besides.
-func (j *Journal) prepare() {
-	size := j.segmentBytes
-	if j.cat.hasSpare() || time.Now().Before(j.noSpare) || !j.makeWay(2*size) {
-		return
-	}
-	j.cat.setPreparing(size)
-	defer j.cat.setPreparing(0)
-	path := filepath.Join(j.dir, spareName)
-	if err := j.zeroFile(path, size); err != nil {
-		_ = j.fs.Remove(path)
-		if !errors.Is(err, ErrClosed) {
-			j.failed("prepare a segment", err)
-			j.noSpare = time.Now().Add(spareRetry) // filling a full disk again and again helps nobody
-		}
-		return
-	}
-	j.cat.setSpare(&spare{path, size})
-}
-
-// spareRetry is how long the keeper waits after it could not make a spare;
-// meanwhile segments are made when they are due.
-const spareRetry = 10 * time.Second
-
-// zeroFile makes a file of zeros, unless the journal closes.
-func (j *Journal) zeroFile(path string, size int64) error {
-	f, err := j.fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	return errors.Join(writeZeros(f, 0, size, j.stop), f.Close())
 }
 
 func (c *catalog) setPreparing(n int64) {

@@ -101,6 +101,9 @@ func TestFoundIsDurable(t *testing.T) {
 			if op.Kind != fault.Datasync && op.Kind != fault.Rename && op.Kind != fault.Open {
 				return false
 			}
+			if !strings.HasSuffix(op.Name, ".seg") {
+				return true // a spare is made when it suits the keeper
+			}
 			select {
 			case taken <- mem.Clone():
 			default:

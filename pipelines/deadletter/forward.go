@@ -30,6 +30,7 @@ const forwardRun = "letter"
 type Forwarder struct {
 	store *Store
 	topic string
+	local bool
 	send  Send
 	log   *slog.Logger
 	next  uint64 // the number of the next letter to forward
@@ -42,10 +43,12 @@ type Send func(ctx context.Context, records []message.Record) ([]Outcome, error)
 // ForwarderOptions is what NewForwarder needs.
 type ForwarderOptions struct {
 	Store *Store
-	// Topic is the records' topic: where a broker is to publish them, or what a
-	// sink shall take for the published topic. Letters about it are not
-	// forwarded again.
+	// Topic is the records' topic, in the destination's own terms: where the
+	// broker is to publish them, the Kafka topic.
 	Topic string
+	// Local: the broker publishes them, so that a letter about a message with
+	// that topic is about a forwarded one.
+	Local bool
 	Send  Send
 	Log   *slog.Logger // nil: none
 }
@@ -53,7 +56,7 @@ type ForwarderOptions struct {
 // NewForwarder goes on where the last one stopped; the first one begins with
 // the next letter.
 func NewForwarder(o ForwarderOptions) (*Forwarder, error) {
-	f := &Forwarder{store: o.Store, topic: o.Topic, send: o.Send, log: o.Log}
+	f := &Forwarder{store: o.Store, topic: o.Topic, local: o.Local, send: o.Send, log: o.Log}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}
@@ -139,8 +142,9 @@ func (f *Forwarder) gather() (records []message.Record, next uint64) {
 
 // loops reports whether a letter is about a forwarded one.
 func (f *Forwarder) loops(l *Letter) bool {
-	return l.Record != nil && (l.Record.Source == ForwardSource || f.topic != "" && l.Record.Topic == f.topic) ||
-		strings.HasSuffix(l.ID, "."+forwardRun)
+	r := l.Record
+	return strings.HasSuffix(l.ID, "."+forwardRun) ||
+		r != nil && (r.Source == ForwardSource || f.local && r.Topic == f.topic)
 }
 
 // record is a letter on its way: its value is the letter as JSON, its key the

@@ -61,7 +61,7 @@ func (f *forwarding) texts() []string {
 // start runs a forwarder until stop.
 func (f *forwarding) start(t *testing.T, s *deadletter.Store) (stop func()) {
 	t.Helper()
-	forwarder, err := deadletter.NewForwarder(deadletter.ForwarderOptions{Store: s, Topic: "letters", Send: f.send})
+	forwarder, err := deadletter.NewForwarder(deadletter.ForwarderOptions{Store: s, Topic: "letters", Local: true, Send: f.send})
 	if err != nil {
 		t.Fatal(err)
 	}
