@@ -164,7 +164,7 @@ func (j *Journal) Tidy() {
 func FactsAdder(e *Entry) func() {
 	f := make([]byte, e.sizeOf())
 	putFrameHead(f, len(f), 1, 1, e.kind())
-	e.appendTo(f[:frameHead])
+	e.fill(f[:frameHead])
 	x := newFacts()
 	return func() { x.add(f, 0) }
 }
