@@ -123,7 +123,9 @@ func play(s script) (w *world) {
 	for _, x := range s.Steps {
 		if do := all[x.Kind].do; do != nil && w.failed() == nil {
 			w.tally.operations++
+			w.mu.Lock()
 			w.seed ^= x.Seed
+			w.mu.Unlock()
 			do(w, x)
 			w.verify()
 			w.recover()
@@ -339,9 +341,9 @@ func (w *world) startLane(i int) {
 
 // open begins a life on what the disk holds.
 func (w *world) open() {
-	w.life++
 	w.tally.lives++
 	w.mu.Lock()
+	w.life++
 	w.toldBefore = max(w.toldBefore, w.told)
 	w.told, w.full = 0, false
 	w.mu.Unlock()
