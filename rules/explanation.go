@@ -112,6 +112,21 @@ func (b Bytes) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string][]byte{"base64": b})
 }
 
+// UnmarshalJSON reads what MarshalJSON writes.
+func (b *Bytes) UnmarshalJSON(text []byte) error {
+	var plain string
+	if err := json.Unmarshal(text, &plain); err == nil {
+		*b = Bytes(plain)
+		return nil
+	}
+	var coded struct {
+		Base64 []byte `json:"base64"`
+	}
+	err := json.Unmarshal(text, &coded)
+	*b = coded.Base64
+	return err
+}
+
 // Explain evaluates a message by the rules with these numbers, or by all rules
 // when none is given, with the code that lanes use, and says what happened in
 // each step. A Set without numbers explains all its rules; the ids in their

@@ -37,9 +37,12 @@ type header struct {
 	value *template
 }
 
+// IDHeader is the header that carries a record's id.
+const IDHeader = "penstock-id"
+
 // standardHeaders are on every record unless the output says `headers: none`.
 // The first is the id that is the same in every copy of the record (C17).
-var standardHeaders = [...]string{"penstock-id", "penstock-client", "penstock-topic", "penstock-received"}
+var standardHeaders = [...]string{IDHeader, "penstock-client", "penstock-topic", "penstock-received"}
 
 // An outputCompiler compiles the outputs of one rule.
 type outputCompiler struct {

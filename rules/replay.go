@@ -185,7 +185,7 @@ func (d *Difference) maps(part string, a, b map[string]any, most int) {
 func (d *Difference) headers(a, b []message.Header) {
 	var names []string
 	for _, h := range slices.Concat(a, b) {
-		if h.Name != standardHeaders[0] && !slices.Contains(names, h.Name) {
+		if h.Name != IDHeader && !slices.Contains(names, h.Name) {
 			names = append(names, h.Name)
 		}
 	}

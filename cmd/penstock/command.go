@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -68,8 +69,11 @@ func (c *command) report(cmd *cobra.Command, err error) int {
 	case errors.As(err, &usage):
 		fmt.Fprintf(c.stderr, "penstock: %v\nTry: %s --help\n", err, cmd.CommandPath())
 		return exitConfig
-	case strings.HasPrefix(err.Error(), "unknown command"):
-		fmt.Fprintf(c.stderr, "penstock: %v\nTry: penstock --help\n", err)
+	case misused(err):
+		fmt.Fprintf(c.stderr, "penstock: %v\nTry: %s --help\n", err, cmd.CommandPath())
+		return exitConfig
+	case app.IsConfigAnswer(err):
+		fmt.Fprintln(c.stderr, err)
 		return exitConfig
 	case errors.As(err, &environment):
 		fmt.Fprintf(c.stderr, "penstock: %v\n", err)
@@ -77,6 +81,13 @@ func (c *command) report(cmd *cobra.Command, err error) int {
 	}
 	fmt.Fprintf(c.stderr, "penstock: %v\n", err)
 	return exitRuntime
+}
+
+// misused reports whether an error is one of cobra's about the command line,
+// which have no type.
+func misused(err error) bool {
+	return slices.ContainsFunc([]string{"unknown command", "required flag", "if any flags in the group", "at least one of the flags"},
+		func(start string) bool { return strings.HasPrefix(err.Error(), start) })
 }
 
 func count(n int, noun string) string {

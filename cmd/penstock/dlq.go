@@ -89,6 +89,9 @@ func (c *command) letters(cmd *cobra.Command, p *place, dir string, q url.Values
 	if dir != "" {
 		return c.offline(dir, q, p.or(c.stdout, decoded(each)))
 	}
+	if _, err := app.LetterFilter(q); err != nil {
+		return &usageError{err}
+	}
 	return c.ask(cmd.Context(), p, "dlq/ls", q, decoded(each))
 }
 
@@ -139,7 +142,7 @@ func (c *command) dlqShow() *cobra.Command {
 	var p place
 	var dir string
 	cmd := &cobra.Command{
-		Use: "show NUMBER|ID", Short: "All of one dead letter", Args: usageArgs(cobra.ExactArgs(1)),
+		Use: "show NUMBER", Short: "All of one dead letter", Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			found := false
 			err := c.letters(cmd, &p, dir, url.Values{"seq": args}, func(l *deadletter.Letter) error {
@@ -207,6 +210,11 @@ func (c *command) chosen(p *place, l *letterChoice, name string, print func(json
 		}
 		if len(args) == 0 {
 			args = []string{""}
+		}
+		for _, seq := range args {
+			if _, err := app.LetterFilter(l.query(seq)); err != nil {
+				return &usageError{err}
+			}
 		}
 		for _, seq := range args {
 			if err := c.change(cmd.Context(), p, name, l.query(seq), print); err != nil {

@@ -50,8 +50,8 @@ func printStatus(w io.Writer, s *app.Status, now time.Time) error {
 	fmt.Fprintf(w, "letters  %d dead letters, %s of %s\n", d.Letters, bytesText(d.Bytes), bytesText(d.MaxBytes))
 	for i := range s.Removed {
 		r := &s.Removed[i]
-		fmt.Fprintf(w, "removed  sink %s is not configured any more and is owed %d messages, %s; configure it again, or: penstock journal forget %s\n",
-			r.Name, r.Messages, bytesText(r.Bytes), r.Name)
+		fmt.Fprintf(w, "removed  sink %s is not configured any more and is owed %s, %s; configure it again, or: penstock journal forget %s\n",
+			r.Name, count(int(r.Messages), "message"), bytesText(r.Bytes), r.Name)
 	}
 	return printLanes(w, s.Lanes, now)
 }

@@ -49,8 +49,12 @@ func printTapped(w io.Writer, t *app.Tapped) error {
 		_, err := fmt.Fprintf(w, "%s %s %s %s\n", clock(t.Time), cmp.Or(t.Client, "-"), t.Topic, t.Payload)
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%s %s -> %s: topic %s key %s value %s%s\n", clock(t.Time), t.Rule, t.Sink, t.Record.Topic,
-		text(t.Record.Key), text(t.Record.Value), t.Error)
+	if t.Record == nil {
+		_, err := fmt.Fprintf(w, "%s %s -> %s: topic %s failed: %s\n", clock(t.Time), t.Rule, t.Sink, t.Topic, t.Error)
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%s %s -> %s: topic %s key %s value %s\n", clock(t.Time), t.Rule, t.Sink, t.Record.Topic,
+		text(t.Record.Key), text(t.Record.Value))
 	return err
 }
 

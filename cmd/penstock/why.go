@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -38,6 +39,9 @@ messages are there for as long as journal: {keep: ...} says.`,
 				q.ID = args[0]
 			}
 			q.From, q.To = since.Time, until.Time
+			if err := q.Check(); err != nil {
+				return &usageError{err}
+			}
 			found := 0
 			show := func(a *inspect.Answer) error { found++; return printAnswer(c.stdout, a) }
 			err := c.answers(cmd, &p, dir, q, show)
@@ -86,8 +90,11 @@ func (c *command) sources(dir string, paths []string) (s inspect.Sources, done f
 		}
 	}
 	v, err := deadletter.OpenReadOnly(filepath.Join(dir, deadletter.FolderName), nil)
-	if err == nil {
+	switch {
+	case err == nil:
 		s.Letters, done = v.List, v.Close
+	case !errors.Is(err, fs.ErrNotExist):
+		return s, nil, err
 	}
 	return s, done, nil
 }
@@ -110,7 +117,7 @@ func printAnswer(w io.Writer, a *inspect.Answer) error {
 	}
 	for i := range a.Rules {
 		r := &a.Rules[i]
-		if err := (rules.Explanation{Topic: m.Topic, Rules: []rules.RuleExplained{r.Explained}}).WriteText(indented{w}); err != nil {
+		if err := printExplained(w, m.Topic, r); err != nil {
 			return err
 		}
 		for k := range r.Lanes {
@@ -119,6 +126,17 @@ func printAnswer(w io.Writer, a *inspect.Answer) error {
 	}
 	_, err := fmt.Fprintln(w)
 	return err
+}
+
+func printExplained(w io.Writer, topic string, r *inspect.RuleAnswer) error {
+	if r.Explained.Result == rules.ResultGone {
+		_, err := fmt.Fprintf(w, "  rule %s: it is not there any more, and what it said is not known\n", r.Rule)
+		return err
+	}
+	if r.Past {
+		fmt.Fprintf(w, "  as rule %s was when it came in:\n", r.Rule)
+	}
+	return rules.Explanation{Topic: topic, Rules: []rules.RuleExplained{r.Explained}}.WriteText(indented{w})
 }
 
 // indented writes with two spaces before each line.

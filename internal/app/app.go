@@ -110,7 +110,7 @@ func (a *App) open() error {
 		list = append(list, d)
 	}
 	a.deliveries.set(list)
-	if err := a.define(set); err != nil {
+	if err := a.define(set, a.journal.Next()); err != nil {
 		return err
 	}
 	a.intake = pipelines.NewIntake(a.journal, a.receipts)
@@ -263,11 +263,10 @@ func (a *App) listen(ctx context.Context, hangups <-chan os.Signal) {
 	}
 }
 
-// define notes what the rules say from the next offset on, for replays to
-// compare with.
-func (a *App) define(set *rules.Set) error {
+// define notes what the rules say from an offset on, for replays to compare
+// with.
+func (a *App) define(set *rules.Set, from uint64) error {
 	var list []inspect.Definition
-	from := a.journal.Next()
 	for _, number := range set.Numbers() {
 		list = append(list, inspect.Definition{Rule: number, From: from, Body: set.Definition(number)})
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"strconv"
 	"time"
@@ -43,6 +44,13 @@ func (configError) Kind() string { return KindConfig }
 
 // KindConfig is the kind of an answer that says the configuration is wrong.
 const KindConfig = "config"
+
+// IsConfigAnswer reports whether an error is a running Penstock's answer that
+// its configuration is wrong.
+func IsConfigAnswer(err error) bool {
+	answer, ok := errors.AsType[*admin.AnswerError](err)
+	return ok && answer.Kind() == KindConfig
+}
 
 func (a *App) answerReload(ctx context.Context, _ url.Values, emit func(any) error) error {
 	changed, err := a.Reload(ctx)
@@ -99,6 +107,8 @@ func (a *App) delivery(name string) (*delivery, error) {
 
 // forget drops what a sink that was removed is owed (C16).
 func (a *App) forget(_ context.Context, q url.Values, emit func(any) error) error {
+	a.reloading.Lock() // it could bring the sink back meanwhile
+	defer a.reloading.Unlock()
 	name := q.Get("sink")
 	if a.deliveries.find(name) != nil {
 		return fmt.Errorf("sink %s is configured; remove it first", name)
@@ -111,6 +121,10 @@ func (a *App) forget(_ context.Context, q url.Values, emit func(any) error) erro
 	if err != nil {
 		return err
 	}
+	if _, err := a.journal.Save(pausedKind, name, 0, nil); err != nil { // who comes back under the name is new
+		return fmt.Errorf("forget that lane %s was paused: %w", name, err)
+	}
+	a.log.Info("removed sink forgotten", slog.String("sink", name), slog.Int64("count", n))
 	return emit(n)
 }
 

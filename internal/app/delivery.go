@@ -71,7 +71,7 @@ func (a *App) newDelivery(c *config.SinkConfig) (*delivery, error) {
 	return d, err
 }
 
-// newLane takes up the lane's cursor where it was stored lasd.
+// newLane takes up the lane's cursor where it was stored last.
 func (a *App) newLane(d *delivery, set *rules.Set, sinks int) error {
 	name := d.config.Name
 	lane, err := pipelines.NewLane(pipelines.LaneOptions{

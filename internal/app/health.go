@@ -10,7 +10,7 @@ import (
 // whether every lane works.
 func (a *App) health() admin.Health {
 	s := a.Status()
-	h := admin.Health{Ready: s.Ready, Broken: s.Broken}
+	h := admin.Health{Ready: s.Ready, Broken: append([]string{}, s.Broken...)} // JSON: [], not null
 	h.Parts = append(h.Parts, journalPart(&s.Journal))
 	for i := range s.Lanes {
 		h.Parts = append(h.Parts, lanePart(&s.Lanes[i]))

@@ -136,7 +136,11 @@ func (a *App) carryOut(ctx context.Context, p *plan) error {
 		updates = append(updates, pipelines.Update{Lane: d.lane, Rules: a.rulesOf(p.loaded.Set, d.config.Name)})
 	}
 	before := a.loaded.Swap(p.loaded) // before anybody names a new rule
-	err := pipelines.SwapRules(ctx, updates, func() uint64 { return a.intake.Swap(a.routing(p.loaded, p.now)) })
+	var from uint64
+	err := pipelines.SwapRules(ctx, updates, func() uint64 {
+		from = a.intake.Swap(a.routing(p.loaded, p.now))
+		return from
+	})
 	if err != nil {
 		a.loaded.Store(before)
 		return errors.Join(err, a.revive(p.gone))
@@ -146,7 +150,10 @@ func (a *App) carryOut(ctx context.Context, p *plan) error {
 	for _, d := range p.fresh {
 		a.run(a.lanesCtx, d)
 	}
-	return a.define(p.loaded.Set)
+	if err := a.define(p.loaded.Set, from); err != nil { // the new rules are in force: a replay compares with less
+		a.log.Warn("what the rules said is not noted", slog.Any("err", err))
+	}
+	return nil
 }
 
 // revive starts lanes again that were stopped for a reload that failed.

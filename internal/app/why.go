@@ -39,21 +39,24 @@ func (a *App) answerWhy(ctx context.Context, q url.Values, emit func(any) error)
 	return inspect.Why(ctx, s, question, func(answer *inspect.Answer) error { return emit(answer) })
 }
 
+// tickTime is how long a reader of the journal waits for a disk that may fail.
+const tickTime = 2 * time.Second
+
 // archive opens the journal as those see it who only read it. What is certain
 // for them ends before the last block, so that one more is written first.
 func (a *App) archive(ctx context.Context) (*journal.Archive, error) {
-	offset, err := a.journal.Tick()
+	offset, err := a.journal.Tick() // a full journal is read too, and one whose disk fails
+	late := time.After(tickTime)
 	for err == nil && a.journal.Stored() < offset {
 		select {
 		case <-ctx.Done():
-			err = ctx.Err()
+			return nil, ctx.Err()
+		case <-late:
+			err = context.DeadlineExceeded
 		case <-time.After(time.Millisecond):
 		}
 	}
-	if err != nil && ctx.Err() != nil {
-		return nil, err
-	}
-	return journal.OpenArchive(a.loaded.Load().Config.Journal.Dir, nil) // a full journal is read too
+	return journal.OpenArchive(a.loaded.Load().Config.Journal.Dir, nil)
 }
 
 // inquire asks the lane of a sink about a message.

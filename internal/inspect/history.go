@@ -48,7 +48,7 @@ func (h *history) records(p *pair, f journal.Frame, m *message.Message) (list []
 	if v == nil {
 		return nil, false
 	}
-	e := v.evaluator(p.sink, Numbers(h.a))
+	e := h.evaluator(v, p.sink)
 	if e == nil {
 		return nil, false
 	}
@@ -70,18 +70,79 @@ func (h *history) at(rule uint32, offset uint64) (v *version) {
 	return v
 }
 
-func (v *version) evaluator(sink string, number func(kind, key string) (uint32, error)) *rules.Evaluator {
+// set returns a rule as it was when an offset was given out, nil when nobody
+// knows.
+func (h *history) set(rule uint32, offset uint64) *rules.Set {
+	v := h.at(rule, offset)
+	if v == nil {
+		return nil
+	}
+	return h.compiled(v)
+}
+
+func (h *history) compiled(v *version) *rules.Set {
 	if !v.compiled {
 		v.compiled = true
-		if set, err := rules.CompileOne(v.body); err == nil && set.Number(number) == nil {
+		if set, err := rules.CompileOne(v.body); err == nil && set.Number(Numbers(h.a)) == nil {
 			v.set = set
 		}
 	}
-	if v.set == nil {
+	return v.set
+}
+
+func (h *history) evaluator(v *version, sink string) *rules.Evaluator {
+	set := h.compiled(v)
+	if set == nil {
 		return nil
 	}
 	if v.evaluators[sink] == nil {
-		v.evaluators[sink] = v.set.Evaluator(sink)
+		v.evaluators[sink] = set.Evaluator(sink)
 	}
 	return v.evaluators[sink]
+}
+
+// became says what became of a message that a lane settled before the offset
+// by, without a letter and without giving it up: what its rule said meanwhile
+// decides it. known is false when the rule had no output to the sink.
+func (h *history) became(rule uint32, m *message.Message, by uint64, fate *Fate) (known bool) {
+	asked, first := false, true
+	for i, v := range h.versions[rule] {
+		list := h.versions[rule]
+		if v.from > by || i+1 < len(list) && list[i+1].from <= m.ID.Offset {
+			continue // not in force meanwhile
+		}
+		set := h.compiled(v)
+		if set == nil {
+			fate.State, fate.Reason = StateSettled, "what the rule said then cannot be compiled any more"
+			return true
+		}
+		asked = true
+		if len(set.Lanes()[fate.Sink]) == 0 {
+			continue
+		}
+		state := h.outcome(v, rule, m, fate.Sink)
+		if !first && state != fate.State {
+			fate.State, fate.Reason = StateSettled, "the rule changed before it was settled, what it said last at the time is not known"
+			return true
+		}
+		fate.State, first = state, false
+	}
+	if !asked {
+		fate.State, fate.Reason = StateSettled, "what the rule said then is not known"
+		return true
+	}
+	return !first
+}
+
+// outcome is what a rule in one version made of a message for a sink.
+func (h *history) outcome(v *version, rule uint32, m *message.Message, sink string) (state string) {
+	var out message.Outcome
+	h.evaluator(v, sink).Evaluate(rule, m, &out)
+	switch {
+	case len(out.Errors) > 0:
+		return StateFailed
+	case out.Shadow || len(out.Records) == 0:
+		return StateFiltered
+	}
+	return StateDelivered
 }

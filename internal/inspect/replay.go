@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -193,7 +194,7 @@ func (r *replay) evaluate(p *pair, f journal.Frame) {
 	}
 	for i := range r.out.Records {
 		record := &r.out.Records[i]
-		record.Run = r.o.Run
+		r.name(record)
 		l.Records = append(l.Records, *NewRecord(record))
 	}
 	l.records = r.out.Records
@@ -202,6 +203,21 @@ func (r *replay) evaluate(p *pair, f journal.Frame) {
 		r.compare(p, f, l)
 	}
 	r.lines, r.records = append(r.lines, l), r.records+len(l.records)
+}
+
+// name puts the run at the end of a record's id, also where the record says it
+// (C17).
+func (r *replay) name(record *message.Record) {
+	if r.o.Run == "" {
+		return
+	}
+	old := record.AppendID(nil)
+	record.Run = r.o.Run
+	for i := range record.Headers {
+		if h := &record.Headers[i]; h.Name == rules.IDHeader && bytes.Equal(h.Value, old) {
+			h.Value = record.AppendID(nil)
+		}
+	}
 }
 
 // compare says how a line differs from what the rule made of the message then.
