@@ -66,8 +66,13 @@ func (a *App) inquire(ctx context.Context, sink string, offset uint64) (fate *in
 		return nil, false, nil
 	}
 	known, err := d.lane.Inquire(ctx, offset)
-	if err != nil || known.State == pipelines.Settled {
-		return nil, known.State == pipelines.Settled, err
+	switch {
+	case err != nil:
+		return nil, false, err
+	case known.Dropped != "":
+		return &inspect.Fate{Sink: sink, State: inspect.StateDropped, Reason: known.Dropped}, true, nil
+	case known.State == pipelines.Settled:
+		return nil, true, nil
 	}
 	s := d.lane.Status()
 	f := &inspect.Fate{Sink: sink, State: inspect.StatePending, Reason: "the lane has not come to it yet"}
