@@ -59,7 +59,7 @@ func (w *world) harm() {
 	if seed == 0 || !w.script.Harm || w.life < 4 || len(names) == 0 {
 		return
 	}
-	random := rand.New(rand.NewPCG(seed, 7))
+	random := rand.New(rand.NewPCG(seed, uint64(w.life))) // the same flips twice would mend
 	i := random.IntN(len(names))
 	b := w.content(names[i])
 	var from, to int

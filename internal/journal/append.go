@@ -70,7 +70,7 @@ func (j *Journal) encode(e *Entry, now int64) {
 		e.Message.Received = now
 	}
 	f, offset := j.buf.frame(e.sizeOf(), e.kind(), j.epoch)
-	e.appendTo(f[:frameHead])
+	e.fill(f[:frameHead])
 	if e.Message == nil {
 		return
 	}

@@ -102,11 +102,13 @@ func (e *Entry) kind() kind {
 	return kindMessage
 }
 
-// appendTo appends the sections of the entry. m.Received is set.
-func (e *Entry) appendTo(b []byte) []byte {
+// fill writes the sections of the entry behind b, in memory that has room for
+// just them. m.Received is set.
+func (e *Entry) fill(b []byte) {
 	m := e.Message
 	if m == nil {
-		return e.appendState(b)
+		_ = e.appendState(b)
+		return
 	}
 	b = append(b, secMeta, metaSize)
 	b = le.AppendUint64(b, uint64(m.Received))
@@ -124,9 +126,8 @@ func (e *Entry) appendTo(b []byte) []byte {
 		b = appendProperties(b, &m.Properties)
 	}
 	if len(m.Payload) > 0 {
-		b = appendSectionBytes(b, secPayload, m.Payload)
+		_ = appendSectionBytes(b, secPayload, m.Payload)
 	}
-	return b
 }
 
 func (e *Entry) metaFlags() byte {

@@ -158,3 +158,13 @@ func (j *Journal) Tidy() {
 		}
 	}
 }
+
+// FactsAdder returns a function that adds the entry's frame to a segment's
+// facts.
+func FactsAdder(e *Entry) func() {
+	f := make([]byte, e.sizeOf())
+	putFrameHead(f, len(f), 1, 1, e.kind())
+	e.fill(f[:frameHead])
+	x := newFacts()
+	return func() { x.add(f, 0) }
+}

@@ -203,7 +203,7 @@ func TestCrashWhileRewriting(t *testing.T) {
 	j, want, rest := thinned(t, mem)
 	var mu sync.Mutex
 	var photos []photo
-	seed := uint64(0)
+	seed, named := uint64(0), false
 	mem.Watch(func(op fault.Op) {
 		switch op.Kind {
 		case fault.Write, fault.Datasync, fault.SyncDir, fault.Rename, fault.Remove:
@@ -212,6 +212,14 @@ func TestCrashWhileRewriting(t *testing.T) {
 		}
 		mu.Lock()
 		defer mu.Unlock()
+		switch {
+		case op.Kind == fault.Rename && strings.HasSuffix(op.Name, ".aside"):
+			named = true
+		case op.Kind == fault.SyncDir:
+			named = false
+		case op.Kind == fault.Remove && named:
+			t.Errorf("%v before the new name is durable", op)
+		}
 		for range 3 {
 			seed++
 			photos = append(photos, photo{fs: mem.Crash(seed), after: op})
@@ -274,6 +282,9 @@ func TestRewriteFails(t *testing.T) {
 			j = openWith(t, small(mem))
 			if d := cmp.Diff(want, readOwed(t, j, 7)); d != "" {
 				t.Error(d)
+			}
+			if err := j.Close(); err != nil { // and with it any rewriting that goes on
+				t.Fatal(err)
 			}
 			if n := len(files(t, mem, ".aside")); n > 0 {
 				t.Error("a file was left behind")

@@ -120,11 +120,13 @@ func readFull(f io.ReaderAt, b []byte, pos int64) error {
 // When there are none, need is the size of the first item if b cuts it.
 func (s *scan) valid(b []byte) (n, need int) {
 	for len(b)-n >= 8 {
-		if h, ok := s.compressed(b[n:]); ok {
-			if n == 0 {
-				need = s.unpack(b, &h)
+		if le.Uint32(b[n:]) == blockMagic { // not for each frame: a header is on the heap
+			if h, ok := s.compressed(b[n:]); ok {
+				if n == 0 {
+					need = s.unpack(b, &h)
+				}
+				return n, need
 			}
-			return n, need
 		}
 		size, need := s.check(b[n:], s.pos+int64(n))
 		if size == 0 {

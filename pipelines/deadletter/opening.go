@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/penstock/penstock/internal/fault"
+	"github.com/penstock/penstock/internal/linefile"
 )
 
 // An opening is what Open does with the folder.
@@ -39,7 +40,30 @@ func (o *opening) run() error {
 	if err := o.finishGivingWay(); err != nil {
 		return err
 	}
+	if err := o.makeDurable(); err != nil {
+		return err
+	}
 	return o.takeOver()
+}
+
+// makeDurable syncs the newest letters: those of a process that was killed may
+// be there without being durable, and a lane that finds its letter here counts
+// on it (I2). Opening a file of lines syncs it.
+func (o *opening) makeDurable() error {
+	for _, p := range o.store.parts.both() {
+		g := p.newest()
+		if g == nil || g.unreadable {
+			continue
+		}
+		file, err := linefile.Open(g.path(), linefile.Options{FS: o.store.fs, Perm: 0o600})
+		if err != nil {
+			return err
+		}
+		if err := file.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // folder finds the segments, the highest generation of each, and throws away
