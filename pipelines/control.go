@@ -39,6 +39,7 @@ const (
 // An Inquiry is what a lane knows of one message.
 type Inquiry struct {
 	State   InquiryState
+	Dropped string          // settled: why records of it were given up, as far as the lane's last cursor and what came since tell
 	Records []PendingRecord // those that are not settled, oldest first
 }
 
@@ -64,7 +65,7 @@ func (l *Lane) inquire(offset uint64) Inquiry {
 	case g.window.find(offset) != nil:
 		return Inquiry{State: Pending, Records: l.pending(offset)}
 	case offset < g.position || covered(l.beyond(), offset):
-		return Inquiry{State: Settled}
+		return Inquiry{State: Settled, Dropped: g.givenUp.reason(offset)}
 	}
 	return Inquiry{State: Unread}
 }

@@ -90,7 +90,7 @@ func (k *keeper) store(l *ledger, recovered []journal.Range, now time.Time) {
 		return
 	}
 	k.err = nil
-	l.givenUp.clear()
+	l.givenUp.clear(c.Dropped)
 	k.position, k.closed, k.covered, k.feeds, k.low = l.position, l.closed, l.coverable, l.feeds, low
 	k.pending = append(k.pending, pendingCursor{offset, k.covered})
 }

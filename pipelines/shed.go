@@ -280,8 +280,25 @@ const (
 // givenUp is the messages of which records were dropped since the last cursor,
 // which carries them for those who ask what became of a message.
 type givenUp struct {
-	by [dropReasons][]journal.Range
-	n  int
+	by   [dropReasons][]journal.Range
+	n    int
+	told []journal.Drop // by the last cursor
+}
+
+// reason says why the message at an offset was given up, "" when it was not, or
+// earlier than what the last cursor tells of.
+func (g *givenUp) reason(offset uint64) string {
+	for reason, ranges := range g.by {
+		if slices.ContainsFunc(ranges, func(r journal.Range) bool { return r.First <= offset && offset <= r.Last }) { // in no order yet
+			return dropReason(reason).String()
+		}
+	}
+	for i := range g.told {
+		if covered(g.told[i].Ranges, offset) {
+			return g.told[i].Reason
+		}
+	}
+	return ""
 }
 
 // add enters the messages from first to last.
@@ -312,9 +329,9 @@ func (g *givenUp) drops() []journal.Drop {
 }
 
 // clear forgets what a cursor took over.
-func (g *givenUp) clear() {
-	if g.n > 0 {
-		*g = givenUp{}
+func (g *givenUp) clear(told []journal.Drop) {
+	if g.n > 0 || g.told != nil {
+		*g = givenUp{told: told}
 	}
 }
 

@@ -68,25 +68,36 @@ const pausedKind = "paused"
 
 // pauser pauses or resumes the lane of a sink, for this run and those to come.
 func (a *App) pauser(pause bool) func(context.Context, url.Values, func(any) error) error {
-	return func(_ context.Context, q url.Values, _ func(any) error) error {
+	return func(ctx context.Context, q url.Values, _ func(any) error) error {
+		a.reloading.Lock() // a lane built meanwhile would not know
+		defer a.reloading.Unlock()
 		d, err := a.delivery(q.Get("sink"))
 		if err != nil {
 			return err
-		}
-		var body []byte
-		if pause {
-			body = []byte{1}
-		}
-		if _, err := a.journal.Save(pausedKind, d.config.Name, 0, body); err != nil {
-			return fmt.Errorf("note that lane %s is paused: %w", d.config.Name, err)
 		}
 		if pause {
 			d.lane.Pause()
 		} else {
 			d.lane.Resume()
 		}
-		return nil
+		return a.notePaused(ctx, d.config.Name, pause)
 	}
+}
+
+// notePaused returns when it is stored whether a lane is paused.
+func (a *App) notePaused(ctx context.Context, name string, paused bool) error {
+	var body []byte
+	if paused {
+		body = []byte{1}
+	}
+	offset, err := a.journal.Save(pausedKind, name, 0, body)
+	if err == nil {
+		err = a.awaitStored(ctx, offset)
+	}
+	if err != nil {
+		return fmt.Errorf("note for the next start whether lane %s is paused: %w", name, err)
+	}
+	return nil
 }
 
 // delivery returns what serves a sink.
@@ -106,7 +117,7 @@ func (a *App) delivery(name string) (*delivery, error) {
 }
 
 // forget drops what a sink that was removed is owed (C16).
-func (a *App) forget(_ context.Context, q url.Values, emit func(any) error) error {
+func (a *App) forget(ctx context.Context, q url.Values, emit func(any) error) error {
 	a.reloading.Lock() // it could bring the sink back meanwhile
 	defer a.reloading.Unlock()
 	name := q.Get("sink")
@@ -121,8 +132,8 @@ func (a *App) forget(_ context.Context, q url.Values, emit func(any) error) erro
 	if err != nil {
 		return err
 	}
-	if _, err := a.journal.Save(pausedKind, name, 0, nil); err != nil { // who comes back under the name is new
-		return fmt.Errorf("forget that lane %s was paused: %w", name, err)
+	if err := a.notePaused(ctx, name, false); err != nil { // who comes back under the name is new
+		return err
 	}
 	a.log.Info("removed sink forgotten", slog.String("sink", name), slog.Int64("count", n))
 	return emit(n)

@@ -43,6 +43,7 @@ func (a *App) Reload(ctx context.Context) (changed string, err error) {
 		return "", err
 	}
 	a.log.Info("configuration reloaded", slog.String("reason", p.summary()))
+	a.tellRemoved()
 	return p.summary(), nil
 }
 

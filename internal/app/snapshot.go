@@ -95,7 +95,7 @@ func (a *App) removed() (list []RemovedSink) {
 	return list
 }
 
-// tellRemoved says at the start which removed sinks are owed messages.
+// tellRemoved says at the start and after a reload which removed sinks are owed messages.
 func (a *App) tellRemoved() {
 	for _, r := range a.removed() {
 		a.log.Warn("a sink that is not configured any more is owed messages; configure it again, or: penstock journal forget",

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"strconv"
 	"time"
@@ -39,22 +40,34 @@ func (a *App) answerWhy(ctx context.Context, q url.Values, emit func(any) error)
 	return inspect.Why(ctx, s, question, func(answer *inspect.Answer) error { return emit(answer) })
 }
 
-// tickTime is how long a reader of the journal waits for a disk that may fail.
-const tickTime = 2 * time.Second
+// storeTime is how long a command waits for a disk that may fail.
+const storeTime = 2 * time.Second
 
-// archive opens the journal as those see it who only read it. What is certain
-// for them ends before the last block, so that one more is written first.
-func (a *App) archive(ctx context.Context) (*journal.Archive, error) {
-	offset, err := a.journal.Tick() // a full journal is read too, and one whose disk fails
-	late := time.After(tickTime)
-	for err == nil && a.journal.Stored() < offset {
+// awaitStored hurries until an offset is stored.
+func (a *App) awaitStored(ctx context.Context, offset uint64) error {
+	if tick, err := a.journal.Tick(); err == nil { // what Save and Tick append waits for company otherwise
+		offset = max(offset, tick)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, storeTime, errSlowDisk)
+	defer cancel()
+	for a.journal.Stored() < offset {
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-late:
-			err = context.DeadlineExceeded
+			return context.Cause(ctx)
 		case <-time.After(time.Millisecond):
 		}
+	}
+	return nil
+}
+
+var errSlowDisk = errors.New("the disk takes nothing")
+
+// archive opens the journal as those see it who only read it. What is certain
+// for them ends before the last block, so that one more is written first; a
+// journal that is full, or whose disk fails, is read as far as it goes.
+func (a *App) archive(ctx context.Context) (*journal.Archive, error) {
+	if err := a.awaitStored(ctx, 0); err != nil && ctx.Err() != nil {
+		return nil, err
 	}
 	return journal.OpenArchive(a.loaded.Load().Config.Journal.Dir, nil)
 }
@@ -66,8 +79,13 @@ func (a *App) inquire(ctx context.Context, sink string, offset uint64) (fate *in
 		return nil, false, nil
 	}
 	known, err := d.lane.Inquire(ctx, offset)
-	if err != nil || known.State == pipelines.Settled {
-		return nil, known.State == pipelines.Settled, err
+	switch {
+	case err != nil:
+		return nil, false, err
+	case known.Dropped != "":
+		return &inspect.Fate{Sink: sink, State: inspect.StateDropped, Reason: known.Dropped}, true, nil
+	case known.State == pipelines.Settled:
+		return nil, true, nil
 	}
 	s := d.lane.Status()
 	f := &inspect.Fate{Sink: sink, State: inspect.StatePending, Reason: "the lane has not come to it yet"}
