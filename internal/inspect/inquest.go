@@ -206,17 +206,23 @@ func settles(f journal.Frame, lane uint32, offset uint64, fate *Fate) (s settlem
 		fate.State, fate.Reason, s.dropped = StateDropped, "forgotten", true
 		return s, true
 	case journal.KindCursor:
-		number, c, err := f.Cursor()
-		if err != nil || number != lane || !covered(&c, offset) {
-			return s, false
-		}
-		for _, d := range c.Dropped {
-			if covers(d.Ranges, offset) {
-				fate.State, fate.Reason, s.dropped = StateDropped, d.Reason, true
-			}
-		}
-		return s, true
+		return settledBy(f, lane, offset, fate)
 	default:
 		return s, false
 	}
+}
+
+// settledBy is settles for the cursor of a lane.
+func settledBy(f journal.Frame, lane uint32, offset uint64, fate *Fate) (s settlement, ok bool) {
+	s.by = f.Offset()
+	number, c, err := f.Cursor()
+	if err != nil || number != lane || !covered(&c, offset) {
+		return s, false
+	}
+	for _, d := range c.Dropped {
+		if covers(d.Ranges, offset) {
+			fate.State, fate.Reason, s.dropped = StateDropped, d.Reason, true
+		}
+	}
+	return s, true
 }

@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/inspect"
 	"github.com/penstock/penstock/internal/journal"
 	"github.com/penstock/penstock/internal/message"
@@ -53,27 +52,33 @@ func (b *book) close() {
 }
 
 // rules puts rules in force, and notes what they say.
-func (b *book) rules(lines ...string) {
+func (b *book) rules(list ...rules.Config) {
 	b.t.Helper()
-	text := "sinks: [{name: a, file: {path: a.txt}}, {name: b, file: {path: b.txt}}]\nrules:\n"
-	for _, l := range lines {
-		text += "  - {" + l + "}\n"
-	}
-	loaded, err := config.Parse(filepath.Join(b.dir, "p.yaml"), []byte(text), nil)
-	if err != nil {
+	set, problems := rules.Compile(list, []rules.Sink{{Name: "a", Kind: "file"}, {Name: "b", Kind: "file"}})
+	if err := problems.Err(); err != nil {
 		b.t.Fatal(err)
 	}
-	b.set = loaded.Set
+	b.set = set
 	if err := b.set.Number(b.journal.Number); err != nil {
 		b.t.Fatal(err)
 	}
-	var list []inspect.Definition
+	var now []inspect.Definition
 	for _, n := range b.set.Numbers() {
-		list = append(list, inspect.Definition{Rule: n, From: b.journal.Next(), Body: b.set.Definition(n)})
+		now = append(now, inspect.Definition{Rule: n, From: b.journal.Next(), Body: b.set.Definition(n)})
 	}
-	if err := inspect.Define(b.dir, list); err != nil {
+	if err := inspect.Define(b.dir, now); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// rule is a rule on t/#; an output is a sink, or sink=value.
+func rule(name, where string, outputs ...string) rules.Config {
+	c := rules.Config{Name: name, From: []string{"t/#"}, Where: where}
+	for _, o := range outputs {
+		sink, value, _ := strings.Cut(o, "=")
+		c.To = append(c.To, rules.OutputConfig{Sink: sink, Value: value})
+	}
+	return c
 }
 
 // message appends a message that rules want.
@@ -135,18 +140,18 @@ func fates(t *testing.T, s inspect.Sources, q inspect.Question) (lines []string)
 	return lines
 }
 
-const hot, warm = `name: r, from: "t/#", where: payload > 80, to: [{sink: a}]`, `name: r, from: "t/#", where: payload > 10, to: [{sink: a}]`
+func hot() rules.Config { return rule("r", "payload > 80", "a") }
 
 // What a rule said when a message was settled decides what it became, not what
 // it says now.
 func TestWhyAfterAnEdit(t *testing.T) {
 	b := newBook(t)
-	b.rules(hot)
+	b.rules(hot())
 	b.cursor("a", 1)
 	b.message("c", "t/1", "90")
 	b.cursor("a", b.message("c", "t/1", "20")+1)
 	between := b.message("c", "t/1", "21")
-	b.rules(warm)
+	b.rules(rule("r", "payload > 10", "a"))
 	b.cursor("a", between+1)
 	b.cursor("a", b.message("c", "t/1", "22")+1)
 	b.message("c", "t/1", "23")
@@ -176,12 +181,12 @@ func TestWhyAfterAnEdit(t *testing.T) {
 // nothing to do with earlier messages; what was given up says so.
 func TestWhyAfterChanges(t *testing.T) {
 	b := newBook(t)
-	b.rules(`name: old, from: "t/#", to: [{sink: a}]`)
+	b.rules(rule("old", "", "a"))
 	b.cursor("a", 1)
 	b.cursor("a", b.message("c", "t/1", "1")+1)
-	b.rules(`name: new, from: "t/#", to: [{sink: a}]`)
+	b.rules(rule("new", "", "a"))
 	b.cursor("a", b.message("c", "t/1", "2")+1)
-	b.rules(`name: new, from: "t/#", to: [{sink: a}, {sink: b}]`)
+	b.rules(rule("new", "", "a", "b"))
 	b.cursor("b", b.journal.Next())
 	given := b.message("c", "t/1", "3")
 	b.cursor("b", given+1, journal.Drop{Reason: "lane_full", Ranges: []journal.Range{{First: given, Last: given}}})
@@ -205,7 +210,7 @@ func TestWhyAfterChanges(t *testing.T) {
 // What the lane and the dead letters know comes before what the journal tells.
 func TestWhyLive(t *testing.T) {
 	b := newBook(t)
-	b.rules(hot)
+	b.rules(hot())
 	b.cursor("a", 1)
 	for _, payload := range []string{"90", "91", "92", "93"} {
 		b.message("c", "t/1", payload)

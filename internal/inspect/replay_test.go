@@ -16,7 +16,7 @@ import (
 // batches, with the run at the end of the ids, and says what became of each.
 func TestReplaySends(t *testing.T) {
 	b := newBook(t)
-	b.rules(`name: r, from: "t/#", where: payload != 3, to: [{sink: a}, {sink: b}]`)
+	b.rules(rule("r", "payload != 3", "a", "b"))
 	for i := range 400 {
 		b.message("c", "t/1", fmt.Sprint(i))
 	}
@@ -75,12 +75,11 @@ func TestReplaySends(t *testing.T) {
 // in, also for a rule that was not there then.
 func TestReplayDryRun(t *testing.T) {
 	b := newBook(t)
-	b.rules(`name: r, from: "t/#", where: payload > 1, to: [{sink: a}]`)
+	b.rules(rule("r", "payload > 1", "a"))
 	for i := range 6 {
 		b.message("c", "t/1", fmt.Sprint(i))
 	}
-	b.rules(`name: r, from: "t/#", where: payload > 0 && payload < 5, to: [{sink: a, value: 'payload == 4 ? 40 : payload'}]`,
-		`name: later, from: "t/#", where: payload == 0, to: [{sink: b}]`)
+	b.rules(rule("r", "payload > 0 && payload < 5", "a=payload == 4 ? 40 : payload"), rule("later", "payload == 0", "b"))
 	set := b.set
 	archive := b.archive()
 	var lines []string
@@ -102,7 +101,7 @@ func TestReplayDryRun(t *testing.T) {
 // Cat shows what its filters let through, in order.
 func TestCat(t *testing.T) {
 	b := newBook(t)
-	b.rules(hot)
+	b.rules(hot())
 	first := b.message("c", "t/1", "90")
 	b.message("d", "t/2", "91")
 	b.message("c", "other", "92")
