@@ -12,6 +12,7 @@ import (
 // A damage is what a disk did to one file between two lives.
 type damage struct {
 	what string
+	cut  bool         // the end of the file is gone
 	took map[int]bool // serials of messages in the region
 }
 
@@ -75,7 +76,7 @@ func (w *world) harm() {
 	if from == to {
 		return
 	}
-	w.damage = &damage{what: fmt.Sprintf("%s, bytes %d-%d of %d, cut %t", names[i], from, to, len(b), cut), took: within(b, from, to)}
+	w.damage = &damage{what: fmt.Sprintf("%s, bytes %d-%d of %d, cut %t", names[i], from, to, len(b), cut), cut: cut, took: within(b, from, to)}
 	w.note("damage: %s", w.damage.what)
 	w.tally.damages++
 	w.overwrite(names[i], b, from, to, cut, random)
