@@ -198,7 +198,7 @@ func (c *command) printRedriven(n *deadletter.Counts) error {
 
 // chosen is what commands do that change letters: all of them only if that is
 // said.
-func (c *command) chosen(p *place, l *letterChoice, name string, print func(json.RawMessage) error) func(*cobra.Command, []string) error {
+func (c *command) chosen(p *place, l *letterChoice, name string, show func(json.RawMessage) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		all, err := cmd.Flags().GetBool("all")
 		if err != nil {
@@ -217,7 +217,7 @@ func (c *command) chosen(p *place, l *letterChoice, name string, print func(json
 			}
 		}
 		for _, seq := range args {
-			if err := c.change(cmd.Context(), p, name, l.query(seq), print); err != nil {
+			if err := c.change(cmd.Context(), p, name, l.query(seq), show); err != nil {
 				return err
 			}
 		}

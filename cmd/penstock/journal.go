@@ -132,14 +132,14 @@ func (c *command) verify(f *folderFlag) error {
 		return err
 	}
 	n := 0
-	print := printJSON[inspect.Damage](c.stdout)
+	show := printJSON[inspect.Damage](c.stdout)
 	if !f.json {
-		print = func(d *inspect.Damage) error {
+		show = func(d *inspect.Damage) error {
 			_, err := fmt.Fprintf(c.stdout, "%s: bytes %d-%d, offsets %d-%d: %s\n", d.File, d.From, d.To, d.First, d.Last, d.Reason)
 			return err
 		}
 	}
-	err = inspect.Verify(a, func(d *inspect.Damage) error { n++; return print(d) })
+	err = inspect.Verify(a, func(d *inspect.Damage) error { n++; return show(d) })
 	switch {
 	case err != nil:
 		return err

@@ -196,8 +196,11 @@ func TestTokenOverTCP(t *testing.T) {
 		set, given string
 		status     int
 	}{
-		{"", "", 404}, {"", "x", 404},
-		{"secret", "", 401}, {"secret", "secre", 401}, {"secret", "secret", 200},
+		{"", "", 404},
+		{"", "x", 404},
+		{"secret", "", 401},
+		{"secret", "secre", 401},
+		{"secret", "secret", 200},
 	} {
 		r := start(t, "127.0.0.1:0", c.set)
 		if got, body := get(t, "http://"+r.Addr().String()+"/v1/count?item=a", c.given); got != c.status {

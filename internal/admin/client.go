@@ -87,8 +87,7 @@ func (c *Client) call(ctx context.Context, method, command string, q url.Values,
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		var u *url.Error
-		if errors.As(err, &u) {
+		if u, ok := errors.AsType[*url.Error](err); ok {
 			err = u.Err
 		}
 		return &UnreachableError{c.where, err}

@@ -91,11 +91,11 @@ func listenPrivate(path string) (net.Listener, error) {
 	if len(own) > maxSocket { // a folder with a long name: the journal's folder is private itself
 		own = path
 	}
-	l, err := net.Listen("unix", own)
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: own, Net: "unix"})
 	if err != nil {
 		return nil, err
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.SetUnlinkOnClose(false)
 	if err := os.Chmod(own, 0o600); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

@@ -149,7 +149,7 @@ func (a *App) carryOut(ctx context.Context, p *plan) error {
 	p.doors.Apply()
 	a.deliveries.set(p.now)
 	for _, d := range p.fresh {
-		a.run(a.lanesCtx, d)
+		a.run(a.lanesCtx, d) //nolint:contextcheck // lanes outlive the reload that starts them
 	}
 	if err := a.define(p.loaded.Set, from); err != nil { // the new rules are in force: a replay compares with less
 		a.log.Warn("what the rules said is not noted", slog.Any("err", err))

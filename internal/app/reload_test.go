@@ -358,3 +358,32 @@ func TestReloadComplains(t *testing.T) {
 	p.settled()
 	p.expect("a.txt", "1 2 3")
 }
+
+// A lane whose sink is away keeps what it has evaluated through a reload, also
+// of a rule that is gone: the sink may have it already (C18). A lane that is
+// built anew evaluates it again, and what the removed rule owes is a letter
+// (C16).
+func TestReloadBehindASinkThatIsAway(t *testing.T) {
+	away := replaced(twoSinks, "file: {path: b.txt}", `kafka: {brokers: ["127.0.0.1:1"], topic: t}`)
+	p := newWorks(t, away)
+	p.publish("three/1", "two/2")
+	eventually(t, "b was tried", func() bool {
+		rules := p.lane("b").Rules
+		return p.lane("b").State == "unavailable" && rules[0].Pending == 1 && rules[1].Pending == 1
+	})
+	p.text = replaced(away, ruleThree, "")
+	ways["reload"](p)
+	p.publish("two/3", "one/4")
+	eventually(t, "b has read on", func() bool { return p.lane("b").Rules[0].Pending == 2 })
+	if rules := p.lane("b").Rules; len(rules) != 2 || rules[1].Rule != "three" || rules[1].Pending != 1 {
+		t.Errorf("rules of b: %+v", rules)
+	}
+	p.text = replaced(twoSinks, ruleThree, "")
+	ways["reload"](p)
+	p.settled()
+	p.expect("a.txt", "2 3 4")
+	p.expect("b.txt", "2 3")
+	if diff := cmp.Diff([]string{"rule_removed three 1"}, p.letters()); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -98,7 +98,7 @@ func (w *inquest) fate(ctx context.Context, r *RuleAnswer, sink string, m *messa
 		return fate, true, err
 	}
 	c, ok := w.cursors[w.numbers[sink]]
-	done := ok && settles(&c, m.ID.Offset)
+	done := ok && covered(&c, m.ID.Offset)
 	if w.Live != nil && !done {
 		live, settled, err := w.Live(ctx, sink, m.ID.Offset)
 		if err != nil || live != nil {
@@ -110,12 +110,14 @@ func (w *inquest) fate(ctx context.Context, r *RuleAnswer, sink string, m *messa
 		fate.Reason = w.waits(r.Explained.Number, sink)
 		return fate, true, nil
 	}
-	by, dropped, err := w.settled(ctx, w.numbers[sink], m.ID.Offset, &fate)
-	if err != nil || dropped {
+	how, err := w.settled(ctx, w.numbers[sink], m.ID.Offset, &fate)
+	switch {
+	case err != nil || how.dropped:
 		return fate, true, err
+	case how.stranger:
+		return fate, false, nil
 	}
-	known = w.then.became(r.Explained.Number, m, by, &fate)
-	return fate, known, nil
+	return fate, w.then.became(r.Explained.Number, m, how.by, &fate), nil
 }
 
 // waits says why nobody works on what is pending, "" when somebody may.
@@ -148,8 +150,8 @@ func (w *inquest) letters(rule string, m *message.Message, fate *Fate) error {
 	return nil
 }
 
-// settles reports whether a cursor says that an offset is settled.
-func settles(c *journal.Cursor, offset uint64) bool {
+// covered reports whether a cursor says that an offset is settled.
+func covered(c *journal.Cursor, offset uint64) bool {
 	return offset < c.Low || covers(c.Settled, offset)
 }
 
@@ -157,36 +159,70 @@ func covers(ranges []journal.Range, offset uint64) bool {
 	return slices.ContainsFunc(ranges, func(r journal.Range) bool { return r.First <= offset && offset <= r.Last })
 }
 
-// settled looks for the lane's first cursor that says the offset is settled:
-// it tells which entry that is, when that was, and whether the lane gave
-// something of it up. by is the newest offset when it cannot be found.
-func (w *inquest) settled(ctx context.Context, lane uint32, offset uint64, fate *Fate) (by uint64, dropped bool, err error) {
+// A settlement is how a lane came to have settled a message.
+type settlement struct {
+	by       uint64 // offset of the entry that first says so; the newest when none does
+	stranger bool   // the lane came into being only after the message
+	dropped  bool   // it was given up; the fate says why
+}
+
+// settled looks for the lane's first entry that says the offset is settled, and
+// enters when that was.
+func (w *inquest) settled(ctx context.Context, lane uint32, offset uint64, fate *Fate) (settlement, error) {
 	r := w.Archive.Reader(offset)
 	defer r.Close()
 	var at time.Time
 	for ctx.Err() == nil {
 		f, ok, err := r.Next()
 		if !ok || err != nil {
-			return w.Archive.Stored(), false, err
+			return settlement{by: w.Archive.Stored()}, err
 		}
-		switch f.Kind() {
-		case journal.KindMessage:
+		if f.Kind() == journal.KindMessage {
 			at = f.Time()
-		case journal.KindCursor:
-			number, c, err := f.Cursor()
-			if err != nil || number != lane || !settles(&c, offset) {
-				continue
+		}
+		if s, ok := settles(f, lane, offset, fate); ok {
+			if !s.stranger {
+				fate.Settled = utc(at)
 			}
-			fate.Settled = utc(at)
-			for _, d := range c.Dropped {
-				if covers(d.Ranges, offset) {
-					fate.State, fate.Reason = StateDropped, d.Reason
-					return f.Offset(), true, nil
-				}
-			}
-			return f.Offset(), false, nil
-		default:
+			return s, nil
 		}
 	}
-	return 0, false, ctx.Err()
+	return settlement{}, ctx.Err()
+}
+
+// settles reports whether an entry says that a lane has settled an offset.
+func settles(f journal.Frame, lane uint32, offset uint64, fate *Fate) (s settlement, ok bool) {
+	s.by = f.Offset()
+	switch f.Kind() {
+	case journal.KindNumber:
+		number, kind, _, err := f.Number()
+		s.stranger = true
+		return s, err == nil && kind == "lane" && number == lane
+	case journal.KindForget:
+		number, err := f.Forgets()
+		if err != nil || number != lane {
+			return s, false
+		}
+		fate.State, fate.Reason, s.dropped = StateDropped, "forgotten", true
+		return s, true
+	case journal.KindCursor:
+		return settledBy(f, lane, offset, fate)
+	default:
+		return s, false
+	}
+}
+
+// settledBy is settles for the cursor of a lane.
+func settledBy(f journal.Frame, lane uint32, offset uint64, fate *Fate) (s settlement, ok bool) {
+	s.by = f.Offset()
+	number, c, err := f.Cursor()
+	if err != nil || number != lane || !covered(&c, offset) {
+		return s, false
+	}
+	for _, d := range c.Dropped {
+		if covers(d.Ranges, offset) {
+			fate.State, fate.Reason, s.dropped = StateDropped, d.Reason, true
+		}
+	}
+	return s, true
 }

@@ -108,7 +108,12 @@ func Why(ctx context.Context, s Sources, q Question, emit func(*Answer) error) e
 	if q.ID != "" {
 		return w.one(ctx, &q, emit)
 	}
-	r := s.Archive.Reader(s.Archive.Seek(q.From))
+	return w.all(ctx, &q, emit)
+}
+
+// all answers for the messages that a question describes.
+func (w *inquest) all(ctx context.Context, q *Question, emit func(*Answer) error) error {
+	r := w.Archive.Reader(w.Archive.Seek(q.From))
 	defer r.Close()
 	for n := 0; q.Limit == 0 || n < q.Limit; {
 		f, ok, err := r.Next()
