@@ -70,7 +70,9 @@ type letterBox struct {
 type carried struct {
 	done []letter // durable
 	left []letter
-	err  error // why some are left
+	// unread: their messages could not be read this time.
+	unread []letter
+	err    error // why some are left or unread
 }
 
 // full reports whether the lane must not make more letters for now.
@@ -100,9 +102,15 @@ func (b *letterBox) carry(letters []letter) carried {
 	for _, owed := range [...]bool{true, false} {
 		part := bundle{box: b}
 		for i := range letters {
-			if letters[i].owed() == owed {
-				part.add(letters[i], f.find(letters[i].id.Offset), &c)
+			if letters[i].owed() != owed {
+				continue
 			}
+			m, err := f.find(letters[i].id.Offset)
+			if err != nil { // it may pass: a letter without its message helps nobody
+				c.unread, c.err = append(c.unread, letters[i]), err
+				continue
+			}
+			part.add(letters[i], m, &c)
 		}
 		part.flush(&c)
 	}
@@ -171,7 +179,7 @@ func (b *letterBox) returned(c carried, now time.Time, settle func(letter, fate)
 	for _, l := range c.done {
 		settle(l, deadLettered)
 	}
-	var wait []letter
+	wait := c.unread
 	for _, l := range c.left {
 		if l.owed() {
 			wait = append(wait, l)
@@ -224,11 +232,11 @@ type finder struct {
 	message message.Message
 }
 
-// find returns the message at offset, valid until the next call; nil when it
-// cannot be read.
-func (f *finder) find(offset uint64) *message.Message {
+// find returns the message at offset, valid until the next call; nil when the
+// journal has lost it. The error is of reading, and may pass.
+func (f *finder) find(offset uint64) (*message.Message, error) {
 	if f.message.ID.Offset == offset && f.reader != nil {
-		return &f.message
+		return &f.message, nil
 	}
 	if f.reader == nil || offset < f.next || offset > f.next+letterReach {
 		f.close()
@@ -237,21 +245,21 @@ func (f *finder) find(offset uint64) *message.Message {
 	for {
 		at, ok, err := f.reader.Next()
 		if err != nil || !ok {
-			return nil
+			return nil, err
 		}
 		f.next = at + 1
 		if at == offset {
 			break
 		}
 		if at > offset {
-			return nil
+			return nil, nil
 		}
 	}
 	f.message = message.Message{}
-	if err := f.reader.Message(&f.message); err != nil {
-		return nil
+	if f.reader.Message(&f.message) != nil {
+		return nil, nil //nolint:nilerr // it does not pass: the journal has nothing else
 	}
-	return &f.message
+	return &f.message, nil
 }
 
 func (f *finder) close() {

@@ -108,6 +108,33 @@ func TestPartial(t *testing.T) {
 	})
 }
 
+// A journal that cannot be read for a while costs a letter nothing: it waits
+// for its message (I2).
+func TestLetterWaitsForItsMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r *rig
+		fail := func(err error) {
+			r.journal.mu.Lock()
+			defer r.journal.mu.Unlock()
+			r.journal.readErr = err
+		}
+		sink := &shardedSink{shard: oneShard}
+		sink.answer = func(context.Context, []message.Record) error {
+			fail(errors.New("too many open files"))
+			return &bridges.Reject{Err: errors.New("too large")}
+		}
+		r = newRig(t, sink)
+		r.start()
+		r.journal.publish("a", "refused", 1)
+		pass(time.Minute)
+		want(t, "dead-lettered while the journal cannot be read", r.total().DeadLettered, uint64(0))
+		fail(nil)
+		pass(time.Minute)
+		r.stop()
+		want(t, "dead", payloads(letters(t, r.path)), []string{"refused"})
+	})
+}
+
 // A bare Reject says that nothing was written: the lane halves the batch until
 // the poison stands alone, and keeps the order of the rest.
 func TestRejectIsBisected(t *testing.T) {
