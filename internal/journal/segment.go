@@ -127,6 +127,9 @@ type catalog struct {
 	mu    sync.Mutex
 	list  []*segment
 	spare *spare
+	// taking: the spare was handed out and still has its name, under which no
+	// other may be made: its zeros would go into what becomes a segment.
+	taking bool
 	// preparing is what the spare being prepared takes already.
 	preparing int64
 	// foreign is what the folder holds beside segments and the spare.
@@ -299,13 +302,21 @@ type spare struct {
 	size int64
 }
 
+// hasSpare reports whether there is a spare, or one that still has its name.
 func (c *catalog) hasSpare() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.spare != nil
+	return c.spare != nil || c.taking
 }
 
-// takeSpare hands out the spare if it has need bytes.
+// took says that the spare that was handed out has another name, or is given up.
+func (c *catalog) took() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taking = false
+}
+
+// takeSpare hands out the spare if it has need bytes; took must follow.
 func (c *catalog) takeSpare(need int64) *spare {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -313,6 +324,6 @@ func (c *catalog) takeSpare(need int64) *spare {
 	if s == nil || s.size < need {
 		return nil
 	}
-	c.spare = nil
+	c.spare, c.taking = nil, true
 	return s
 }

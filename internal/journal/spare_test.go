@@ -1,6 +1,7 @@
 package journal_test
 
 import (
+	"io/fs"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,55 @@ import (
 	"github.com/penstock/penstock/internal/fault"
 	"github.com/penstock/penstock/internal/journal"
 )
+
+// A slowSpare is a file system on which a spare takes its time: to be renamed a
+// second, to be written two.
+type slowSpare struct{ fault.FS }
+
+func (s slowSpare) Rename(from, to string) error {
+	<-time.After(time.Second)
+	return s.FS.Rename(from, to)
+}
+
+func (s slowSpare) OpenFile(name string, flag int, perm fs.FileMode) (fault.File, error) {
+	f, err := s.FS.OpenFile(name, flag, perm)
+	if err == nil && strings.HasSuffix(name, ".spare") {
+		f = slowFile{f}
+	}
+	return f, err
+}
+
+type slowFile struct{ fault.File }
+
+func (f slowFile) WriteAt(b []byte, at int64) (int, error) {
+	<-time.After(2 * time.Second)
+	return f.File.WriteAt(b, at)
+}
+
+// The zeros of a spare never go into the one that became a segment, however
+// long that takes to get its name.
+func TestSpareLeavesSegmentsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mem := slowSpare{fault.NewMem()}
+		o := journal.Options{Dir: dir, FS: mem, MaxBytes: 1 << 20, SegmentBytes: 16 << 10}
+		j, err := journal.Open(o)
+		must(t, err)
+		var want []uint64
+		for range 40 { // several segments
+			offset := text(t, j, strings.Repeat("x", 1000))
+			stored(t, j, offset)
+			want = append(want, offset)
+			<-time.After(700 * time.Millisecond)
+		}
+		must(t, j.Close())
+		j, err = journal.Open(o)
+		must(t, err)
+		if got := read(t, j, 1); len(got) != len(want) || j.Stats().Damaged > 0 {
+			t.Errorf("%d of %d messages are there, %d regions damaged", len(got), len(want), j.Stats().Damaged)
+		}
+		must(t, j.Close())
+	})
+}
 
 // TestSpareGivesWay: while commits come one after the other, a spare is made
 // only as fast as it will be needed; when nothing comes, it is finished at

@@ -300,7 +300,9 @@ func appendHeadBlocks(b []byte, j *Journal, s *segment, synced uint64) []byte {
 // few zeros. It returns the file's size.
 func (w *writer) openFile(s *segment, need int64) (int64, error) {
 	if sp := w.j.cat.takeSpare(need); sp != nil {
-		if err := w.j.fs.Rename(sp.path, s.path); err != nil {
+		err := w.j.fs.Rename(sp.path, s.path)
+		w.j.cat.took() // only now may the keeper make another under the same name
+		if err != nil {
 			return 0, err
 		}
 		f, err := w.j.fs.OpenFile(s.path, os.O_RDWR, 0)
