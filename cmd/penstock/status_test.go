@@ -24,8 +24,7 @@ rules:
 `
 
 // The figures of status add up and are those of what was published; health and
-// readiness say which lane does not work, and why; a pause outlives the
-// process.
+// readiness say which lane does not work, and why; a pause outlives kill -9.
 func TestStatus(t *testing.T) {
 	p := startPlant(t, threeSinks)
 	p.ask(0, cmd("lane", "pause", "dash"))
@@ -48,9 +47,10 @@ func TestStatus(t *testing.T) {
 	p.checkHealth()
 	p.checkMetrics()
 
-	p.restart()
+	p.kill()
+	p.start()
 	if l := lane(p.status(), "dash"); l.State != "paused" || l.BacklogMessages != 2 {
-		t.Errorf("dash after a restart: %+v", l)
+		t.Errorf("dash after kill -9: %+v", l)
 	}
 	p.ask(0, cmd("lane", "resume", "dash"))
 	p.until("dash goes on", func(s *app.Status) bool {
