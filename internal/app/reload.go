@@ -61,7 +61,15 @@ func restartOnly(old, now *config.Loaded) problem.List {
 	differ("log", old.Config.Log, now.Config.Log)
 	differ("limits", old.Config.Limits, now.Config.Limits)
 	differ("dead_letters", old.Config.DeadLetters, now.Config.DeadLetters)
-	differ("listeners", old.Config.Listeners, now.Config.Listeners)
+	differ("listeners", binds(old), binds(now))
+	return list
+}
+
+// binds is what of the listeners a reload cannot change: their sockets.
+func binds(l *config.Loaded) (list []string) {
+	for i := range l.Config.Listeners {
+		list = append(list, l.Config.Listeners[i].Bind)
+	}
 	return list
 }
 
