@@ -112,6 +112,7 @@ func (w *writer) sync() error {
 	if w.written > 0 {
 		w.synced = w.unsynced[w.written-1].last
 	}
+	w.applied(w.written) // before anybody who waits for it goes on
 	w.show()
 	w.settle()
 	return nil
@@ -131,9 +132,8 @@ func (w *writer) show() {
 	}
 }
 
-// settle forgets what was synced, after the state took it in.
+// settle forgets what was synced.
 func (w *writer) settle() {
-	w.applied(w.written)
 	shown := max(0, w.shown-w.written)
 	n := copy(w.unsynced, w.unsynced[w.written:])
 	clear(w.unsynced[n:])
