@@ -206,8 +206,13 @@ func (l *owedLife) append() {
 // settle stores a cursor of a lane, which never takes back what it settled. A
 // new lane starts now.
 func (l *owedLife) settle(lane uint32, rules []uint32) {
-	stored := l.j.Stored()
 	old, known := l.lanes[lane]
+	if !known && l.j.Next() > 1 {
+		// A new lane starts now: it is owed nothing that came before its first
+		// cursor, so nothing may be on the way to the disk.
+		l.wait(l.j.Next() - 1)
+	}
+	stored := l.j.Stored()
 	c := journal.Cursor{Low: stored + 1, Rules: rules}
 	if known {
 		c.Low = max(old.Low, stored/uint64(rapid.IntRange(1, 3).Draw(l.t, "share")))
@@ -220,12 +225,15 @@ func (l *owedLife) settle(lane uint32, rules []uint32) {
 			c.Settled = []journal.Range{{First: c.Low + 2, Last: c.Low + 3}}
 		}
 	}
-	_, err := l.j.StoreCursor(lane, c)
+	offset, err := l.j.StoreCursor(lane, c)
 	if errors.Is(err, journal.ErrFull) {
 		return
 	}
 	if err != nil {
 		l.t.Fatal(err)
+	}
+	if !known {
+		l.wait(offset)
 	}
 	l.lanes[lane] = c
 }
